@@ -1,0 +1,1 @@
+"""Blending: masks, paste, colour match, light and motion."""

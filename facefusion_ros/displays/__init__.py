@@ -1,0 +1,1 @@
+"""Displays: where frames go."""

@@ -1,0 +1,1 @@
+"""Frames: pixel layouts and the shared-memory pool."""

@@ -1,0 +1,1 @@
+"""The ROS nodes, one file each."""

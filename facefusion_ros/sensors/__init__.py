@@ -1,0 +1,1 @@
+"""Sensors: the I2C bus and the chips on it."""
