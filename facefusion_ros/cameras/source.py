@@ -1,0 +1,60 @@
+"""What every camera offers, whatever it hangs on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from facefusion_ros.errors import FacefusionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facefusion_ros.frames.intrinsics import Intrinsics
+
+
+class SourceLost(FacefusionError):
+    """The camera is not there (any more); opening it again later may help."""
+
+
+class SourceEnded(FacefusionError):
+    """The source has no more frames, as a file at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What is known of a picture just taken."""
+
+    stamp_ns: int
+    """Middle of the exposure, nanoseconds of the clock the source was given."""
+    exposure_s: float = math.nan
+    gain: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFormat:
+    """What an open source delivers: BGR pictures of this size."""
+
+    width: int
+    height: int
+    rate_hz: float
+    intrinsics: Intrinsics | None = None
+    """None where the camera is not calibrated."""
+
+
+class Source(Protocol):
+    """A camera. Opened and read by one thread; ``close`` may come from another."""
+
+    def open(self) -> PictureFormat:
+        """Connect; raises SourceLost where the camera is not there."""
+
+    def capture(self, out: NDArray[np.uint8]) -> Capture:
+        """Wait for the next picture and write it to out, (height, width, 3) BGR.
+
+        Raises SourceLost where the camera has gone, SourceEnded after the last frame.
+        """
+
+    def close(self) -> None:
+        """Let go of the device; a waiting ``capture`` returns or raises soon. May be called twice."""
