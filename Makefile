@@ -1,0 +1,45 @@
+# Two commands for a machine without ROS 2: `make demo` and `make test`. With ROS 2 sourced, use colcon (see README.md).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
+	CMakeLists.txt package.xml pyproject.toml setup.py
+
+.PHONY: install demo test check format clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.ros: requirements/ros.txt requirements/constraints.txt
+	@$(PYTHON) -c 'import sys, platform as p; sys.exit(0 if sys.version_info >= (3, 10) and p.machine() == "x86_64" else "facefusion_ros: this needs Python 3.10 or later on x86-64; elsewhere install ROS 2 and use colcon (README.md)")'
+	@$(PYTHON) -m venv $(VENV) || { echo 'facefusion_ros: no virtual environment could be made: apt install python3-venv' >&2; exit 1; }
+	@echo 'Installing ROS 2 from PyPI into $(VENV) (about 250 MB) ...'
+	@$(PIP) --requirement requirements/ros.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.ros $(SOURCES)
+	@echo 'Building the messages and installing facefusion_ros ...'
+	@$(PIP) --no-build-isolation '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.ros requirements/test.txt
+	@$(PIP) --requirement requirements/test.txt
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/facefusion-ros demo --out out
+
+test: $(VENV)/.installed $(VENV)/.test check
+	@$(BIN)/pytest --cov=facefusion_ros --cov-report=
+
+check: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.test
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build install log out

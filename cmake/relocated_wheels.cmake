@@ -1,0 +1,15 @@
+# The ROS 2 wheels on PyPI name the Python and numpy headers of the machine that built them, and cmake stops at
+# a folder that does not exist. Nothing here compiles against those targets' headers, so such folders are dropped.
+get_property(IMPORTED_TARGETS_HERE DIRECTORY PROPERTY IMPORTED_TARGETS)
+foreach(IMPORTED_TARGET IN LISTS IMPORTED_TARGETS_HERE)
+  if(IMPORTED_TARGET MATCHES "__rosidl_generator_py$")
+    get_target_property(FOLDERS ${IMPORTED_TARGET} INTERFACE_INCLUDE_DIRECTORIES)
+    set(KEPT "")
+    foreach(FOLDER IN LISTS FOLDERS)
+      if(EXISTS "${FOLDER}")
+        list(APPEND KEPT "${FOLDER}")
+      endif()
+    endforeach()
+    set_target_properties(${IMPORTED_TARGET} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${KEPT}")
+  endif()
+endforeach()
