@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from facefusion_ros.errors import FacefusionError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facefusion_ros.frames.frame import Frame
 
 
+class DisplayError(FacefusionError):
+    """A display cannot be opened, or cannot go on."""
+
+
 class Sink(Protocol):
-    """A place where frames are shown. Used by one thread."""
+    """A place where frames are shown. Used by one thread.
+
+    Opening one raises DisplayError; afterwards no call raises because of the display, so that a full disk or a page
+    nobody looks at cannot stop the pipeline: the display says in ``failed`` why it has stopped.
+    """
+
+    @property
+    def failed(self) -> str | None:
+        """One line for a person: why nothing is shown any more and what to do; None while all is well."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames this display had to leave out because it was behind."""
 
     def show(self, frame: Frame, original: Frame | None) -> None:
         """Show a BGR frame; the pixels are the caller's again on return.
@@ -20,7 +38,12 @@ class Sink(Protocol):
         """
 
     def update(self, numbers: Mapping[str, float | int | str]) -> None:
-        """Take the latest live numbers (frames per second, latency and so on) for sinks that show them."""
+        """Take the latest live numbers for sinks that show them.
+
+        Known keys, each optional: ``fps``; ``latency_ms`` (newest), ``latency_p50_ms``, ``latency_p95_ms`` capture to
+        display; ``stage.<name>_ms`` per stage in the order of the way; ``faces``; ``dropped``; ``lux``; ``gyro_rad_s``
+        (magnitude of the angular velocity); ``persona``. Others are shown by their name. NaN: no reading.
+        """
 
     def close(self) -> None:
         """Finish, so that what was shown is complete; may be called twice."""
