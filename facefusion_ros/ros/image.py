@@ -1,0 +1,107 @@
+"""Pictures to ``sensor_msgs`` and back, without cv_bridge and without a needless copy.
+
+An array assigned to ``Image.data`` is checked element by element and costs hundreds of milliseconds for a large picture;
+``array.frombytes`` of a memoryview costs one copy (ros2/rosidl_python issue 156).
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from facefusion_ros.errors import FacefusionError
+from facefusion_ros.ros.messages import to_header
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.frames.frame import FrameInfo
+    from facefusion_ros.frames.intrinsics import Intrinsics
+
+JPEG_QUALITY = 90
+
+_TO_BGR = {'rgb8': cv2.COLOR_RGB2BGR, 'bgra8': cv2.COLOR_BGRA2BGR, 'rgba8': cv2.COLOR_RGBA2BGR}
+_CHANNELS = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
+
+
+class ImageError(FacefusionError):
+    """A picture message that cannot be read."""
+
+
+def to_image(pixels: NDArray[np.uint8], info: FrameInfo) -> Image:
+    """Copy a BGR picture, (height, width, 3) uint8, into a message."""
+    height, width = pixels.shape[:2]
+    data = array('B')
+    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast('B'))
+    header = to_header(info.stamp_ns, info.frame_id)
+    return Image(header=header, height=height, width=width, encoding='bgr8', step=width * 3, data=data)
+
+
+def from_image(message: Image) -> NDArray[np.uint8]:
+    """Return the picture as BGR, (height, width, 3) uint8; a view of the message where it is ``bgr8``.
+
+    Encodings this package does not convert itself go through cv_bridge where that is installed. Raises ImageError.
+    """
+    channels = _CHANNELS.get(message.encoding)
+    if channels is None:
+        return _through_cv_bridge(message)
+    row = message.width * channels
+    if message.step < row or len(message.data) < message.step * message.height:
+        text = f'image of {message.width}x{message.height} {message.encoding} holds {len(message.data)} bytes with step '
+        raise ImageError(text + f'{message.step}: too few; mend its publisher')
+    rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(message.height, message.step)
+    picture = rows[:, :row].reshape(message.height, message.width, channels)
+    if message.encoding == 'bgr8':
+        return picture
+    if message.encoding == 'mono8':
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(picture, _TO_BGR[message.encoding]), np.uint8)
+
+
+def _through_cv_bridge(message: Image) -> NDArray[np.uint8]:
+    try:
+        from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 - optional, and slow to import
+    except ImportError as error:
+        text = f'image encoding {message.encoding!r} is not one of {", ".join(_CHANNELS)}: convert it, or install cv_bridge'
+        raise ImageError(text) from error
+    try:
+        return np.asarray(CvBridge().imgmsg_to_cv2(message, 'bgr8'), np.uint8)
+    except CvBridgeError as error:
+        text = f'cv_bridge cannot convert image encoding {message.encoding!r}: {error}'
+        raise ImageError(text) from error
+
+
+def to_compressed(pixels: NDArray[np.uint8], info: FrameInfo) -> CompressedImage:
+    """Encode a BGR picture as JPEG."""
+    _, jpeg = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    data = array('B')
+    data.frombytes(memoryview(jpeg).cast('B'))
+    header = to_header(info.stamp_ns, info.frame_id)
+    return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
+
+
+def from_compressed(message: CompressedImage) -> NDArray[np.uint8]:
+    """Decode a compressed picture to BGR, (height, width, 3) uint8. Raises ImageError."""
+    coded = np.frombuffer(message.data, np.uint8)
+    picture = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
+    if picture is None:
+        text = f'compressed image of format {message.format!r} cannot be decoded: JPEG and PNG can'
+        raise ImageError(text)
+    return np.asarray(picture, np.uint8)
+
+
+def to_camera_info(intrinsics: Intrinsics | None, width: int, height: int, info: FrameInfo) -> CameraInfo:
+    """Describe the camera; an uncalibrated one has K[0] == 0 (CameraInfo.msg)."""
+    message = CameraInfo(header=to_header(info.stamp_ns, info.frame_id), width=width, height=height)
+    if intrinsics is not None:
+        k = intrinsics.matrix
+        message.distortion_model = 'plumb_bob'
+        message.d = array('d', [0.0] * 5)
+        message.k = k.reshape(9)
+        message.r = np.eye(3).reshape(9)
+        message.p = np.hstack([k, np.zeros((3, 1))]).reshape(12)
+    return message
