@@ -80,7 +80,9 @@ class Canvas:
 
     def blank(self) -> NDArray[np.uint8]:
         """(height, width, 3) BGR with all that never changes."""
-        film = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
+        film = np.empty((self.height, self.width, 3), np.uint8)
+        film[0] = _BACKGROUND
+        film[1:] = film[0]
         if self._captions:
             film[:, self._width : self._width + _DIVIDER_PX] = _DIVIDER
             for text, left in zip(self._captions, (0, self._width + _DIVIDER_PX), strict=True):
@@ -225,8 +227,9 @@ class VideoFile:
         if self._canvas is None:
             height, width = frame.pixels.shape[:2]
             self._canvas = Canvas(width, height, self._captions)
+            blank = self._canvas.blank()
             for _ in range(WAITING_FRAMES):
-                self._free.put(self._canvas.blank())
+                self._free.put(blank.copy())
             self._encoder = threading.Thread(target=self._encode, args=(self._canvas,), name='film', daemon=True)
             self._encoder.start()
         try:

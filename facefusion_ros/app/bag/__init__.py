@@ -1,0 +1,1 @@
+"""Bags: MCAP recordings of ROS 2 topics, written and read without ROS."""
