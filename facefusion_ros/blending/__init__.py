@@ -1,1 +1,1 @@
-"""Blending: masks, paste, colour match, light and motion."""
+"""Blending: a persona's patches put onto the frame, in the scene's light, where the face now is."""
