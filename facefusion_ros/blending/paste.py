@@ -19,6 +19,8 @@ Region = tuple[int, int, int, int]
 
 _LIMIT_PX = 1e6
 _MIP_STEP_PX = 8
+_NEAR_ENOUGH = 0.75
+"""Down to this scale the warp's own interpolation takes in every pixel with weight enough."""
 
 
 class Scratch:
@@ -90,7 +92,7 @@ def layer_size(image_from_patch: NDArray[np.float64], size: int) -> int:
 
 
 def prepare(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, scratch: Scratch) -> Layer:
-    """Premultiply a patch, (s, s, 4) BGRA, with its alpha times the mask, (s, s), and reduce it to (size, size).
+    """Premultiply a patch, (s, s, 4) BGRA, with its alpha times the mask, (s, s), and reduce it to about (size, size).
 
     Premultiplied colours can be averaged: what the patch holds where it does not show (alpha 0) stays unseen.
     """
@@ -103,7 +105,7 @@ def prepare(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, scrat
     cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR, dst=colour)
     cv2.multiply(colour, alphas, dst=colour, scale=1.0 / 255.0)
     at, turn = full, ''
-    while at > size:
+    while at * _NEAR_ENOUGH > size:
         # Halving is far cheaper than an odd ratio, so it goes first.
         at = at // 2 if at % 2 == 0 and at // 2 >= size else size
         # There and back between two pieces of memory.

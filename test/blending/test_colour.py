@@ -14,9 +14,12 @@ from facefusion_ros.blending.settings import BlendSettings
 LUMA = np.array([0.114, 0.587, 0.299])
 MS = 1_000_000
 FRAME_NS = 33_333_333
+SIZE = 128
+SKIN = np.s_[66:88, 40:88]
+"""Cheeks and mouth of a patch of that size."""
 
 
-def ready(patch, size=96):
+def ready(patch, size=SIZE):
     return prepare(patch.pixels, feather(patch.pixels.shape[0], 0.1), size, Scratch())
 
 
@@ -37,7 +40,7 @@ def look(frame, patch):
 def lit(frame, patch, settings=BlendSettings()):  # noqa: B008 - frozen
     """The persona's layer after measuring and tinting: straight colours (n, 3) where it is opaque, and where."""
     scratch = Scratch()
-    layer = prepare(patch.pixels, feather(patch.pixels.shape[0], 0.1), 96, scratch)
+    layer = prepare(patch.pixels, feather(patch.pixels.shape[0], 0.1), SIZE, scratch)
     coefficients = measure(*look(frame, patch), layer, settings)
     tint(layer, gain_field(coefficients), scratch)
     return layer.colour.copy(), layer.alpha == 255
@@ -73,8 +76,8 @@ def test_brightness_follows_the_scene(portrait, make_patch, gain):
     patch = make_patch()
     frame = under_lamp(portrait, gain)
     result, opaque = lit(frame, patch)
-    skin = np.zeros((96, 96), bool)
-    skin[50:66, 30:66] = True
+    skin = np.zeros(opaque.shape, bool)
+    skin[SKIN] = True
     face, _ = look(frame, patch)
     wanted = np.median(face[17:22, 10:22].reshape(-1, 3) @ LUMA)
     assert np.median(result[skin & opaque] @ LUMA) == pytest.approx(wanted, rel=0.12, abs=2)
@@ -109,7 +112,7 @@ def test_the_persona_is_lit_from_the_side_the_face_is_lit_from(portrait, make_pa
     sides = []
     for slope in (-2.0, 2.0):
         result, opaque = lit(under_lamp(portrait, 0.4, slope=slope), patch)
-        left, right = result[:, 15:40][opaque[:, 15:40]], result[:, 56:81][opaque[:, 56:81]]
+        left, right = result[:, :50][opaque[:, :50]], result[:, 78:][opaque[:, 78:]]
         sides.append(np.log((right @ LUMA).mean() / (left @ LUMA).mean()))
     assert sides[1] - sides[0] > 0.25
 
