@@ -227,11 +227,11 @@ class FrameReader:
             raise
 
     def _segment(self, ref: FrameRef) -> Segment:
+        if len(self._segments) > len(self._newest):
+            self._drop_old()
         segment = self._segments.get(ref.pool)
         if segment is None:
             segment = self._attach(ref.pool)
-        elif len(self._segments) > len(self._newest):
-            self._drop_old()
         if not 0 <= ref.slot < segment.slots:
             raise FrameGone(f'pool {ref.pool} has no slot {ref.slot}: drop the frame')
         return segment
