@@ -45,7 +45,7 @@ def contact_sheet(
     if not pairs or columns < 1:
         raise ValueError('a contact sheet needs at least one pair and one column')
     height, width = pairs[0][0].shape[:2]
-    picture_height_px = max(1, round(picture_width_px * height / width))
+    picture_height_px = max(1, min(2 * picture_width_px, round(picture_width_px * height / width)))
     columns = min(columns, len(pairs))
     cell_width = 2 * picture_width_px + _SEAM_PX
     cell_height = picture_height_px + _CAPTION_PX
