@@ -34,13 +34,16 @@ _RIDGE = np.array([0.004, 0.08, 0.07, 0.07, 0.07])
 """Doubt about each term of the shading, against its mean square over a face (some 0.06): least about light from a side,
 more about light from above, since hair and beards are dark above and below whatever the light is."""
 _LUMA = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601, in BGR order
-_SKIN = np.array([0.87, 0.97, 1.11])
-"""Tint of fair skin in white light, BGR over luma; what the face's tint has beyond it is taken for the light's."""
+_SKIN = np.array([0.92, 0.98, 1.06])
+"""Tint taken for a face in white light, BGR over luma: half way from grey to fair skin. What a face's tint has beyond
+it counts as the light's, so that a pale persona is a little warmer beside warm skin, and not grey."""
 
 FORGET_NS = 2_000_000_000
 MAX_TRACKS = 64
 OPEN_NS = 1_000_000_000
 OPEN_TIME_CONSTANT_S = 0.02
+PICTURE_JUMP = math.log(1.06)
+"""Change of a face's brightness that is no noise: the mean over a face is steady to a few thousandths."""
 
 
 def _shading_basis(size: int) -> NDArray[np.float64]:
@@ -203,7 +206,7 @@ class LightFilter:
                 self._tracks[track_id] = _Track(measured, stamp_ns, stamp_ns)
                 self._bound(stamp_ns)
             return measured
-        jump = abs(float(_LUMA @ (measured - track.coefficients)[:3])) > math.log(settings.light_step_ratio)
+        jump = abs(float(_LUMA @ (measured - track.coefficients)[:3])) > PICTURE_JUMP
         if jump:
             track.open_until_ns = stamp_ns + OPEN_NS
         elif light_step_ns is not None and light_step_ns <= stamp_ns:

@@ -30,8 +30,8 @@ class BlendSettings:
     """How far the persona takes the light's tint, as far as the original face shows it, 0 to 1."""
     colour_time_constant_s: float = 0.4
     """Time constant of the colour filter, seconds; 0 follows every frame at once."""
-    light_step_ratio: float = 1.5
-    """Change of brightness, as a ratio above 1, that counts as a step and opens the colour filter."""
+    light_step_ratio: float = 1.3
+    """Change of the illuminance within 0.3 s, as a ratio above 1, that opens the colour filter."""
     gyro_prediction: bool = True
     """Whether the gyro moves a face that was measured in an older frame."""
     r_optical_imu: Rotation = IDENTITY_MOUNTING

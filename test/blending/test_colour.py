@@ -171,16 +171,16 @@ def follow(light, level, frames, *, begin_ns=0, step_ns=None, track=1, settings=
 def test_the_filter_converges_with_its_time_constant():
     light = LightFilter()
     follow(light, 0.0, 1)
-    course = follow(light, 0.3, 120, begin_ns=FRAME_NS)
+    course = follow(light, 0.05, 120, begin_ns=FRAME_NS)
     assert np.all(np.diff(course) >= 0)
-    assert course[11] == pytest.approx(0.3 * (1 - np.exp(-0.4 / 0.4)), abs=0.005)  # 12 frames are one time constant
-    assert course[-1] == pytest.approx(0.3, abs=1e-3)
+    assert course[11] == pytest.approx(0.05 * (1 - np.exp(-0.4 / 0.4)), abs=0.001)  # 12 frames are one time constant
+    assert course[-1] == pytest.approx(0.05, abs=1e-4)
 
 
 def test_noise_is_smoothed():
     rng = np.random.default_rng(1)
     light = LightFilter()
-    noisy = rng.normal(0, 0.05, 300)
+    noisy = rng.normal(0, 0.01, 300)
     course = [
         light.follow(1, k * FRAME_NS, np.full(8, level), None, BlendSettings())[0] for k, level in enumerate(noisy)
     ]
@@ -192,13 +192,13 @@ def frames_until_settled(course, level):
 
 
 def test_a_step_of_the_light_shortens_the_convergence():
-    """The camera's exposure swallows most of the step: 0.3 alone would be taken for noise."""
+    """The camera's exposure swallows most of the step: what is left would be taken for noise."""
     slow, fast = LightFilter(), LightFilter()
     follow(slow, 0.0, 10)
     follow(fast, 0.0, 10)
     begin_ns = 10 * FRAME_NS
-    without = frames_until_settled(follow(slow, 0.3, 60, begin_ns=begin_ns), 0.3)
-    told = frames_until_settled(follow(fast, 0.3, 60, begin_ns=begin_ns, step_ns=begin_ns - MS), 0.3)
+    without = frames_until_settled(follow(slow, 0.05, 60, begin_ns=begin_ns), 0.05)
+    told = frames_until_settled(follow(fast, 0.05, 60, begin_ns=begin_ns, step_ns=begin_ns - MS), 0.05)
     assert told <= 3
     assert without >= 8 * max(told, 1)
 
@@ -207,13 +207,13 @@ def test_an_old_or_a_coming_step_does_not_open_the_filter():
     for step_ns in (-5_000 * MS, 60_000 * MS):
         light = LightFilter()
         follow(light, 0.0, 1)
-        assert follow(light, 0.3, 3, begin_ns=FRAME_NS, step_ns=step_ns)[-1] < 0.1
+        assert follow(light, 0.05, 3, begin_ns=FRAME_NS, step_ns=step_ns)[-1] < 0.02
 
 
 def test_a_jump_in_the_picture_alone_opens_the_filter():
     light = LightFilter()
     follow(light, 0.0, 10)
-    assert frames_until_settled(follow(light, 1.0, 60, begin_ns=10 * FRAME_NS), 1.0) <= 3
+    assert frames_until_settled(follow(light, 0.2, 60, begin_ns=10 * FRAME_NS), 0.2) <= 3
 
 
 def test_faces_keep_apart_and_unmeasured_frames_hold():
