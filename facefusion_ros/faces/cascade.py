@@ -61,6 +61,9 @@ _SUM_MIDDLE = 55.4
 _SUM_RANGE = 0.4
 _EYES_FACTOR = (0.5, 0.8, 1.0)
 
+CASCADE_FOLDERS = (getattr(getattr(cv2, 'data', None), 'haarcascades', ''), '/usr/share/opencv4/haarcascades')
+"""Where the cascades lie: wheels carry them; Debian and Ubuntu (ROS machines) have them in the package opencv-data."""
+
 # Two squares that overlap by more than this (intersection over union) are one face.
 _SAME_FACE = 0.3
 
@@ -162,7 +165,8 @@ class CascadeDetector:
         square_from_crop = np.array([[scale, 0.0, -_AGAIN_MARGIN * scale], [0.0, scale, -_AGAIN_MARGIN * scale]])
         frame_from_crop = _after(square, square_from_crop)
         side = _AGAIN_WIDTH + 2 * _AGAIN_MARGIN
-        crop = cv2.equalizeHist(_crop(pixels, frame_from_crop, side, side))
+        crop = _crop(pixels, frame_from_crop, side, side)
+        _stretch(crop)
         smallest, largest = int(0.75 * _AGAIN_WIDTH), int(1.33 * _AGAIN_WIDTH)
         finds = _finds(self._face, crop, frame_from_crop, 1.1, self.settings.min_neighbours, smallest, largest)
         faces = distinct(self._faces(pixels, finds))
@@ -179,7 +183,7 @@ class CascadeDetector:
             self._reduced, self._grey = np.empty((*size, 3), np.uint8), np.empty(size, np.uint8)
         cv2.resize(pixels, size[::-1], dst=self._reduced, interpolation=cv2.INTER_AREA)
         cv2.cvtColor(self._reduced, cv2.COLOR_BGR2GRAY, dst=self._grey)
-        cv2.equalizeHist(self._grey, dst=self._grey)
+        _stretch(self._grey)
         x, y = width / size[1], height / size[0]
         return self._grey, np.array([[x, 0.0, x / 2 - 0.5], [0.0, y, y / 2 - 0.5]])
 
@@ -322,6 +326,18 @@ def _crop(pixels: NDArray[np.uint8], image_from_crop: NDArray[np.float64], width
     )
 
 
+def _stretch(grey: MatLike) -> None:
+    """Spread the brightness of all but the darkest and brightest hundredth over the whole range, in place.
+
+    The cascades level contrast themselves, but not that of a dark picture's few steps. Equalised histograms serve them
+    worse: a large even background takes the contrast from the face.
+    """
+    share = np.cumsum(cv2.calcHist([grey], [0], None, [256], [0, 256])) / grey.size
+    low, high = np.searchsorted(share, (0.01, 0.99))
+    steps = (np.arange(256) - low) * (255.0 / max(high - low, 8))
+    cv2.LUT(grey, np.clip(steps, 0, 255).astype(np.uint8), dst=grey)
+
+
 def _turn(grey: MatLike, roll_deg: float) -> tuple[MatLike, NDArray[np.float64]]:
     """Turn the picture so that heads rolled by this much stand upright, whole; and the map back to grey."""
     height, width = grey.shape
@@ -343,9 +359,7 @@ def _after(outer: NDArray[np.float64], inner: NDArray[np.float64]) -> NDArray[np
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
     file = f'haarcascade_{name}.xml'
-    # Wheels carry the files; Debian and Ubuntu (ROS machines) have them in the package opencv-data.
-    bundled = getattr(getattr(cv2, 'data', None), 'haarcascades', '')
-    for folder in (bundled, '/usr/share/opencv4/haarcascades'):
+    for folder in CASCADE_FOLDERS:
         path = Path(folder) / file
         if path.is_file():
             cascade = cv2.CascadeClassifier(str(path))

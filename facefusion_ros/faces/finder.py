@@ -1,0 +1,182 @@
+"""Faces in a stream of pictures: detected now and then, followed in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap
+from facefusion_ros.faces.flow import Flow, alike
+from facefusion_ros.faces.tracker import Track, assign
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.faces.face import Face
+
+Tracking = Literal['flow', 'hold']
+
+# Two tracks that overlap by more than this (intersection over union): one of the faces is hidden by the other.
+_HIDDEN = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class FinderSettings:
+    """How faces are found in a stream. Raises ValueError where a setting is out of range."""
+
+    cascade: CascadeSettings = STREAM
+    tracking: Tracking = 'flow'
+    """Between detections: 'flow' follows the pixels; 'hold' leaves a face as it was measured last."""
+    detection_interval: int = 5
+    """Frames from one detection to the next, 1 or more."""
+    search_interval: int = 3
+    """Detections from one search of the whole picture to the next, 1 or more; others look where faces are known."""
+    coast_s: float = 0.5
+    """How long a face that is neither detected nor followed is still reported, seconds."""
+    unseen_s: float = 3.0
+    """How long a face is followed that the detector does not see, seconds."""
+    sure_score: float = 0.7
+    """A face with this score is reported at once; one below must be detected twice."""
+    correction: float = 0.15
+    """Share of a detection's landmarks in the tracked ones, above 0, up to 1."""
+    most_faces: int = 8
+    """Faces beyond this number are passed over, the smallest first."""
+    flow_side_px: int = 320
+    """Faces are followed in a picture reduced to this size."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            f'tracking is {" or ".join(get_args(Tracking))}': self.tracking in get_args(Tracking),
+            'detection_interval is 1 or more': self.detection_interval >= 1,
+            'search_interval is 1 or more': self.search_interval >= 1,
+            'coast_s is 0 or more': self.coast_s >= 0,
+            'unseen_s is 0 or more': self.unseen_s >= 0,
+            'correction is above 0 and at most 1': 0 < self.correction <= 1,
+            'most_faces is 1 or more': self.most_faces >= 1,
+            'flow_side_px is 64 or more': self.flow_side_px >= 64,
+        }
+        for rule, kept in checks.items():
+            if not kept:
+                raise ValueError(f'{rule}, not {getattr(self, rule.split()[0])!r}')
+
+
+class FaceFinder:
+    """Finds faces in pictures that follow each other. Used by one thread; the same pictures give the same faces."""
+
+    def __init__(self, settings: FinderSettings | None = None) -> None:
+        """Load the cascades. Raises CascadeMissingError where OpenCV has none."""
+        self._settings = settings or FinderSettings()
+        self._detector = CascadeDetector(self._settings.cascade)
+        self._last_id = 0
+        self.reset()
+
+    @property
+    def settings(self) -> FinderSettings:
+        """How faces are found; may be replaced between two pictures."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: FinderSettings) -> None:
+        if settings.flow_side_px != self._settings.flow_side_px:
+            self._flow = Flow(settings.flow_side_px)
+        self._settings = settings
+        self._detector.settings = settings.cascade
+
+    def reset(self) -> None:
+        """Forget all faces. Ids go on: none is given twice."""
+        self._tracks: list[Track] = []
+        self._flow = Flow(self._settings.flow_side_px)
+        self._frames_to_detection = 0
+        self._detections_to_search = 0
+        self._stamp_ns: int | None = None
+
+    def find(self, pixels: NDArray[np.uint8], stamp_ns: int) -> tuple[Face, ...]:
+        """Return the faces of the next picture, (H, W, 3) BGR, taken at stamp_ns; largest first.
+
+        ``measured_ns`` of a face is older than the stamp where the face was not measured in this picture. A stamp that
+        is not after the last one begins anew. Raises ValueError where the pixels are of another kind.
+        """
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise ValueError(f'need a picture (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}')
+        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
+            self.reset()
+        self._stamp_ns = stamp_ns
+        if not self._flow.advance(pixels):
+            self._tracks.clear()
+            self._frames_to_detection = 0
+        newly_lost = self._settings.tracking == 'flow' and self._follow(stamp_ns)
+        if newly_lost:
+            self._detections_to_search = 0
+        if newly_lost or self._frames_to_detection <= 0 or any(not track.track_id for track in self._tracks):
+            self._detect(pixels, stamp_ns)
+        self._frames_to_detection -= 1
+        for track in self._tracks:
+            track.correct()
+        self._drop(stamp_ns)
+        return tuple(sorted((t.face() for t in self._tracks if t.track_id), key=lambda f: (-f.box[2], f.track_id)))
+
+    def _follow(self, stamp_ns: int) -> bool:
+        """Move the tracks with the pixels; True where one was lost that was not before."""
+        newly_lost = False
+        tracks = [track for track in self._tracks if not track.lost]
+        motions = self._flow.follow([track.landmarks for track in tracks])
+        for track, motion in zip(tracks, motions, strict=True):
+            before = track.landmarks, track.measured_ns
+            if motion is not None:
+                track.follow(motion, stamp_ns)
+                if track.look is None or alike(track.look, self._flow.look(track.landmarks)):
+                    continue
+                track.landmarks, track.measured_ns = before
+            track.lost = newly_lost = True
+        return newly_lost
+
+    def _detect(self, pixels: NDArray[np.uint8], stamp_ns: int) -> None:
+        """Search the picture where that is due, look again for the tracks it did not find, take what was found."""
+        settings = self._settings
+        self._frames_to_detection = settings.detection_interval
+        faces: list[Face] = []
+        # New faces, too, deserve no more than one search in each interval.
+        self._detections_to_search -= 1
+        if self._detections_to_search < 0 or not self._tracks or any(track.lost for track in self._tracks):
+            self._detections_to_search = settings.search_interval - 1
+            faces.extend(self._detector.detect(pixels))
+        assigned = assign(self._tracks, faces, stamp_ns)
+        for i, track in enumerate(self._tracks):
+            if i not in assigned:
+                again = self._detector.again(pixels, track.face())
+                if again is not None and all(overlap(again.box, face.box) < _HIDDEN for face in faces):
+                    faces.append(again)
+        assigned = assign(self._tracks, faces, stamp_ns)
+        for i, track in enumerate(self._tracks):
+            if i in assigned:
+                hold = settings.tracking == 'hold'
+                gain, steps = (1.0, 1) if hold else (settings.correction, settings.detection_interval)
+                track.detect(faces[assigned[i]], stamp_ns, gain=gain, steps=steps)
+                track.look = self._flow.look(track.landmarks)
+            elif settings.tracking == 'hold' or not track.track_id or self._is_hidden(i, assigned):
+                track.lost = True
+        for j, face in enumerate(faces):
+            if j not in assigned.values() and len(self._tracks) < settings.most_faces:
+                landmarks = face.landmarks.astype(np.float64)
+                look = self._flow.look(landmarks)
+                self._tracks.append(Track(landmarks, face.score, stamp_ns, stamp_ns, look))
+        for track in self._tracks:
+            if not track.track_id and (track.score >= settings.sure_score or track.detections >= 2):
+                self._last_id += 1
+                track.track_id = self._last_id
+
+    def _is_hidden(self, i: int, assigned: dict[int, int]) -> bool:
+        """Whether a track that was not detected lies on one that was: its flow is the other face's."""
+        box = self._tracks[i].box
+        return any(overlap(box, self._tracks[k].box) > _HIDDEN for k in assigned)
+
+    def _drop(self, stamp_ns: int) -> None:
+        coast_ns, unseen_ns = self._settings.coast_s * 1e9, self._settings.unseen_s * 1e9
+        self._tracks = [
+            track
+            for track in self._tracks
+            if not (track.lost and (not track.track_id or stamp_ns - track.measured_ns > coast_ns))
+            and stamp_ns - track.detected_ns <= max(unseen_ns, coast_ns)
+        ]
