@@ -94,9 +94,9 @@ def test_registers_follow_each_other_but_the_fifo_stays():
 @pytest.mark.parametrize('accel', [0, 1, 2, 3])
 def test_ranges(gyro, accel):
     dps, g = 250 << gyro, 2 << accel
-    with Bench(
-        lambda _: np.radians([0.5 * dps, -0.25 * dps, 1.5 * dps]), lambda _: np.array([0.5, -2.0, 0.25]) * g * 9.80665
-    ) as b:
+    omega = np.radians([0.5 * dps, -0.25 * dps, 1.5 * dps])
+    force = np.array([0.5, -2.0, 0.25]) * g * 9.80665
+    with Bench(lambda _: omega, lambda _: force) as b:
         b.wake(gyro=gyro, accel=accel)
         b.now_s = 0.1
         words = b.words(0x3B, 7)
@@ -140,7 +140,7 @@ def test_a_full_fifo_loses_the_oldest_and_says_so():
         assert b.get(0x3A)[0] & 0x10
         assert b.get(0x3A)[0] & 0x10 == 0
         newest = np.frombuffer(b.get(0x74, 1024)[-12:], '>i2')
-        assert newest[3] == pytest.approx(math.degrees(3.0) * 131.0, abs=2)
+        assert newest[3] == pytest.approx(math.degrees(0.1 * (30.0 - 2.8e-3)) * 131.0, abs=1)
         b.set(0x6A, 0x44)
         b.now_s += 0.01
         assert b.waiting() > 0  # it is not reset while it is on
