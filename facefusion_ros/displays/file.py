@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 WAITING_FRAMES = 8
 """Frames that may wait for the encoder; the next one is dropped and counted."""
-WIDEST_PX = 3840
-"""Wider films are scaled down: most hardware decoders end at 4096 columns."""
+WIDEST_PX = 4096
+"""Wider films are scaled down: most hardware decoders end there."""
 LONGEST_GAP_NS = 10_000_000_000
 """A longer step between two stamps, or one backwards, is a clock being set, not time that passed in the film."""
 
@@ -70,7 +70,7 @@ class Canvas:
     def __init__(self, width_px: int, height_px: int, captions: tuple[str, str] | None) -> None:
         """Lay out a film of pictures of this size; two with captions where these are given."""
         halves = 2 if captions else 1
-        scale = min(1.0, (WIDEST_PX - _DIVIDER_PX) / (halves * width_px))
+        scale = min(1.0, (WIDEST_PX - (halves - 1) * _DIVIDER_PX) / (halves * width_px))
         self._width, self._height = max(1, int(width_px * scale)), max(1, int(height_px * scale))
         self._strip = min(44, max(22, self._height // 18)) if captions else 0
         film_width = halves * self._width + (halves - 1) * _DIVIDER_PX
@@ -108,7 +108,10 @@ class Canvas:
         if picture.shape == half.shape:
             np.copyto(half, picture)
         else:
-            cv2.resize(picture, (self._width, self._height), dst=half, interpolation=cv2.INTER_AREA)
+            # Averaging is slow at small factors, where it would be seen least.
+            far = 2 * half.shape[1] <= picture.shape[1]
+            method = cv2.INTER_AREA if far else cv2.INTER_LINEAR
+            cv2.resize(picture, (self._width, self._height), dst=half, interpolation=method)
 
 
 class FragmentFile:
@@ -139,7 +142,7 @@ class FragmentFile:
                 size = int.from_bytes(head[8:16], 'big')
             if self._box_end + size > len(self._waiting):
                 break
-            self._box_end += size
+            self._box_end += max(size, 8)  # no box is shorter than its head
             if kind != b'moof':  # useless without the mdat that follows
                 whole = self._box_end
         if whole:
@@ -192,6 +195,7 @@ class VideoFile:
         self._time = FilmTime(rate_hz)
         self._canvas: Canvas | None = None
         self._encoder: threading.Thread | None = None
+        self._blanks: list[NDArray[np.uint8]] = []
         self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
         self._films: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | None] = queue.SimpleQueue()
         self._failed: str | None = None
@@ -227,14 +231,11 @@ class VideoFile:
         if self._canvas is None:
             height, width = frame.pixels.shape[:2]
             self._canvas = Canvas(width, height, self._captions)
-            blank = self._canvas.blank()
-            for _ in range(WAITING_FRAMES):
-                self._free.put(blank.copy())
+            self._blanks = [self._canvas.blank()] * WAITING_FRAMES
             self._encoder = threading.Thread(target=self._encode, args=(self._canvas,), name='film', daemon=True)
             self._encoder.start()
-        try:
-            film = self._free.get_nowait()
-        except queue.Empty:
+        film = self._film()
+        if film is None:
             self._dropped += 1
             return
         if self._captions:
@@ -255,6 +256,12 @@ class VideoFile:
             self._films.put(None)
             self._encoder.join()
         self._file.close()
+
+    def _film(self) -> NDArray[np.uint8] | None:
+        """Take a free film canvas; a new one only where the encoder has never been that far behind before."""
+        with contextlib.suppress(queue.Empty):
+            return self._free.get_nowait()
+        return self._blanks.pop().copy() if self._blanks else None
 
     def _encode(self, canvas: Canvas) -> None:
         # Recording must not slow the pipeline; on Linux the niceness is the thread's own, and its children's.

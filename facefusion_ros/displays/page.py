@@ -36,6 +36,7 @@ polyline { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: 
 .axis { display: flex; justify-content: space-between; color: var(--faint); font-size: .75rem; padding-top: .3rem;
   border-top: 1px solid var(--line); }
 #stages { display: grid; grid-template-columns: auto 1fr auto; gap: .4rem .75rem; align-items: center; }
+#stages > :nth-child(3n) { text-align: right; }
 .bar { height: 4px; border-radius: 2px; background: var(--line); overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--accent); border-radius: 2px; }
 #readings { grid-template-columns: 1fr auto; row-gap: .35rem; border-top: 1px solid var(--line); padding-top: 1rem; }
