@@ -182,15 +182,18 @@ class VideoFile:
         rate_hz: float,
         *,
         compare: bool = False,
+        patient: bool = False,
         captions: tuple[str, str] = ('camera', 'facefusion_ros'),
     ) -> None:
         """Open the file.
 
         ``rate_hz`` is the nominal rate of the frames. With ``compare`` the camera's picture is shown left of the
-        result, with ``captions`` above the two. Raises DisplayError where the file cannot be written.
+        result, with ``captions`` above the two. With ``patient``, ``show`` waits for the encoder instead of dropping:
+        for work that is not live. Raises DisplayError where the file cannot be written.
         """
         self.path = Path(path)
         self._rate_hz = rate_hz
+        self._patient = patient
         self._captions = captions if compare else None
         self._time = FilmTime(rate_hz)
         self._canvas: Canvas | None = None
@@ -261,7 +264,12 @@ class VideoFile:
         """Take a free film canvas; a new one only where the encoder has never been that far behind before."""
         with contextlib.suppress(queue.Empty):
             return self._free.get_nowait()
-        return self._blanks.pop().copy() if self._blanks else None
+        if self._blanks:
+            return self._blanks.pop().copy()
+        while self._patient and not self._failed:
+            with contextlib.suppress(queue.Empty):
+                return self._free.get(timeout=0.1)  # a failed encoder gives nothing back
+        return None
 
     def _encode(self, canvas: Canvas) -> None:
         # Recording must not slow the pipeline; on Linux the niceness is the thread's own, and its children's.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from facefusion_ros.displays.file import VideoFile
 from facefusion_ros.displays.none import NoDisplay
-from facefusion_ros.displays.opening import open_sink
+from facefusion_ros.displays.open import open_sink
 from facefusion_ros.displays.sink import DisplayError
 from facefusion_ros.displays.web import WebPage
 
