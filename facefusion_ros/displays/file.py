@@ -265,7 +265,7 @@ class VideoFile:
         with contextlib.suppress(queue.Empty):
             return self._free.get_nowait()
         if self._blanks:
-            return self._blanks.pop().copy()
+            return np.copy(self._blanks.pop())
         while self._patient and not self._failed:
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=0.1)  # a failed encoder gives nothing back
