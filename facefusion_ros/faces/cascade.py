@@ -21,7 +21,7 @@ from facefusion_ros.faces.alignment import apply, similarity
 from facefusion_ros.faces.face import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cv2.typing import MatLike
     from numpy.typing import NDArray
@@ -68,6 +68,13 @@ CASCADE_FOLDERS = (getattr(getattr(cv2, 'data', None), 'haarcascades', ''), '/us
 _SAME_FACE = 0.3
 
 
+def require(settings: object, rules: Mapping[str, bool]) -> None:
+    """Raise ValueError naming the first rule that is not kept; a rule's first word is the setting it is about."""
+    for rule, kept in rules.items():
+        if not kept:
+            raise ValueError(f'{rule}, not {getattr(settings, rule.split()[0])!r}')
+
+
 class CascadeMissingError(FacefusionError):
     """OpenCV came without its cascades."""
 
@@ -88,6 +95,20 @@ class CascadeSettings:
     """Finds below this score are not reported."""
     rolls_deg: tuple[float, ...] = ()
     """Where no upright face is found: rolls of the head to try, degrees clockwise as seen in the image."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a setting is out of range."""
+        require(
+            self,
+            {
+                'longest_side_px must be 64 or more': self.longest_side_px >= 64,
+                'smallest_face must be 0 to 1': 0 <= self.smallest_face <= 1,
+                'size_step must be 1.01 to 2': 1.01 <= self.size_step <= 2,
+                'min_neighbours must be 1 or more': self.min_neighbours >= 1,
+                'min_score must be 0 to 1': 0 <= self.min_score <= 1,
+                'rolls_deg must be -180 to 180': all(-180 <= roll <= 180 for roll in self.rolls_deg),
+            },
+        )
 
 
 STREAM = CascadeSettings()

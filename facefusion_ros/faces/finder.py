@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap
+from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap, require
 from facefusion_ros.faces.flow import Flow, alike
 from facefusion_ros.faces.tracker import Track, assign
 
@@ -24,7 +24,7 @@ _HIDDEN = 0.4
 
 @dataclass(frozen=True, slots=True)
 class FinderSettings:
-    """How faces are found in a stream. Raises ValueError where a setting is out of range."""
+    """How faces are found in a stream."""
 
     cascade: CascadeSettings = STREAM
     tracking: Tracking = 'flow'
@@ -47,19 +47,21 @@ class FinderSettings:
     """Faces are followed in a picture reduced to this size."""
 
     def __post_init__(self) -> None:
-        checks = {
-            f'tracking is {" or ".join(get_args(Tracking))}': self.tracking in get_args(Tracking),
-            'detection_interval is 1 or more': self.detection_interval >= 1,
-            'search_interval is 1 or more': self.search_interval >= 1,
-            'coast_s is 0 or more': self.coast_s >= 0,
-            'unseen_s is 0 or more': self.unseen_s >= 0,
-            'correction is above 0 and at most 1': 0 < self.correction <= 1,
-            'most_faces is 1 or more': self.most_faces >= 1,
-            'flow_side_px is 64 or more': self.flow_side_px >= 64,
-        }
-        for rule, kept in checks.items():
-            if not kept:
-                raise ValueError(f'{rule}, not {getattr(self, rule.split()[0])!r}')
+        """Raise ValueError where a setting is out of range."""
+        require(
+            self,
+            {
+                f'tracking must be {" or ".join(get_args(Tracking))}': self.tracking in get_args(Tracking),
+                'detection_interval must be 1 or more': self.detection_interval >= 1,
+                'search_interval must be 1 or more': self.search_interval >= 1,
+                'coast_s must be 0 or more': self.coast_s >= 0,
+                'unseen_s must be 0 or more': self.unseen_s >= 0,
+                'sure_score must be 0 to 1': 0 <= self.sure_score <= 1,
+                'correction must be above 0, up to 1': 0 < self.correction <= 1,
+                'most_faces must be 1 or more': self.most_faces >= 1,
+                'flow_side_px must be 64 or more': self.flow_side_px >= 64,
+            },
+        )
 
 
 class FaceFinder:
@@ -79,8 +81,12 @@ class FaceFinder:
 
     @settings.setter
     def settings(self, settings: FinderSettings) -> None:
-        if settings.flow_side_px != self._settings.flow_side_px:
+        if (settings.tracking, settings.flow_side_px) != (self._settings.tracking, self._settings.flow_side_px):
+            # There is no picture to follow the faces from: they coast to the next detection, which is now.
             self._flow = Flow(settings.flow_side_px)
+            self._frames_to_detection = 0
+            for track in self._tracks:
+                track.lost, track.look = True, None
         self._settings = settings
         self._detector.settings = settings.cascade
 
@@ -91,22 +97,24 @@ class FaceFinder:
         self._frames_to_detection = 0
         self._detections_to_search = 0
         self._stamp_ns: int | None = None
+        self._shape: tuple[int, ...] = ()
 
     def find(self, pixels: NDArray[np.uint8], stamp_ns: int) -> tuple[Face, ...]:
         """Return the faces of the next picture, (H, W, 3) BGR, taken at stamp_ns; largest first.
 
-        ``measured_ns`` of a face is older than the stamp where the face was not measured in this picture. A stamp that
-        is not after the last one begins anew. Raises ValueError where the pixels are of another kind.
+        ``measured_ns`` of a face is older than the stamp where the face was not measured in this picture. A picture of
+        another size and a stamp that is not after the last one begin anew. Raises ValueError where the pixels are of
+        another kind.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
             raise ValueError(f'need a picture (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}')
-        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
+        if pixels.shape != self._shape or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
             self.reset()
-        self._stamp_ns = stamp_ns
-        if not self._flow.advance(pixels):
-            self._tracks.clear()
-            self._frames_to_detection = 0
-        newly_lost = self._settings.tracking == 'flow' and self._follow(stamp_ns)
+        self._stamp_ns, self._shape = stamp_ns, pixels.shape
+        newly_lost = False
+        if self._settings.tracking == 'flow':
+            self._flow.advance(pixels)
+            newly_lost = self._follow(stamp_ns)
         if newly_lost:
             self._detections_to_search = 0
         if newly_lost or self._frames_to_detection <= 0 or any(not track.track_id for track in self._tracks):
@@ -134,7 +142,7 @@ class FaceFinder:
 
     def _detect(self, pixels: NDArray[np.uint8], stamp_ns: int) -> None:
         """Search the picture where that is due, look again for the tracks it did not find, take what was found."""
-        settings = self._settings
+        settings, flow = self._settings, self._settings.tracking == 'flow'
         self._frames_to_detection = settings.detection_interval
         faces: list[Face] = []
         # New faces, too, deserve no more than one search in each interval.
@@ -151,16 +159,16 @@ class FaceFinder:
         assigned = assign(self._tracks, faces, stamp_ns)
         for i, track in enumerate(self._tracks):
             if i in assigned:
-                hold = settings.tracking == 'hold'
-                gain, steps = (1.0, 1) if hold else (settings.correction, settings.detection_interval)
+                gain, steps = (settings.correction, settings.detection_interval) if flow else (1.0, 1)
                 track.detect(faces[assigned[i]], stamp_ns, gain=gain, steps=steps)
-                track.look = self._flow.look(track.landmarks)
-            elif settings.tracking == 'hold' or not track.track_id or self._is_hidden(i, assigned):
-                track.lost = True
+                track.look = self._flow.look(track.landmarks) if flow else None
+            else:
+                track.overlooked = True
+                track.lost |= not flow or not track.track_id or self._is_hidden(i, assigned)
         for j, face in enumerate(faces):
             if j not in assigned.values() and len(self._tracks) < settings.most_faces:
                 landmarks = face.landmarks.astype(np.float64)
-                look = self._flow.look(landmarks)
+                look = self._flow.look(landmarks) if flow else None
                 self._tracks.append(Track(landmarks, face.score, stamp_ns, stamp_ns, look))
         for track in self._tracks:
             if not track.track_id and (track.score >= settings.sure_score or track.detections >= 2):
@@ -173,10 +181,11 @@ class FaceFinder:
         return any(overlap(box, self._tracks[k].box) > _HIDDEN for k in assigned)
 
     def _drop(self, stamp_ns: int) -> None:
+        """Let go of faces that were lost or overlooked for too long."""
         coast_ns, unseen_ns = self._settings.coast_s * 1e9, self._settings.unseen_s * 1e9
         self._tracks = [
             track
             for track in self._tracks
             if not (track.lost and (not track.track_id or stamp_ns - track.measured_ns > coast_ns))
-            and stamp_ns - track.detected_ns <= max(unseen_ns, coast_ns)
+            and not (track.overlooked and stamp_ns - track.detected_ns > max(unseen_ns, coast_ns))
         ]

@@ -55,10 +55,9 @@ class Flow:
         self._now: NDArray[np.uint8]
         self._allocate(1, 1)
 
-    def advance(self, pixels: NDArray[np.uint8]) -> bool:
-        """Take the next (H, W, 3) BGR picture; False where it has another size than the one before."""
-        same = pixels.shape[:2] == self._frame_size
-        if not same:
+    def advance(self, pixels: NDArray[np.uint8]) -> None:
+        """Take the next (H, W, 3) BGR picture. After one of another size there is nothing to follow from."""
+        if pixels.shape[:2] != self._frame_size:
             self._allocate(pixels.shape[0], pixels.shape[1])
         self._before, self._now = self._now, self._before
         cv2.resize(pixels, self._size, dst=self._reduced, interpolation=cv2.INTER_AREA)
@@ -66,7 +65,6 @@ class Flow:
         cv2.LUT(self._now, _LOG, dst=self._now)
         cv2.boxFilter(self._now, -1, _HIGH_PASS, dst=self._level)
         cv2.addWeighted(self._now, 1.0, self._level, -1.0, 128.0, dst=self._now)
-        return same
 
     def follow(self, faces: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64] | None]:
         """For each face's (5, 2) landmarks in the last picture, the (2, 3) similarity that takes them to this one.

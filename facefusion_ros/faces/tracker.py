@@ -47,6 +47,8 @@ class Track:
     slips: int = 0
     lost: bool = False
     """Neither detected nor followed at the last attempt."""
+    overlooked: bool = False
+    """The last detection did not see it."""
     correction: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 2)))
     """What is still to be added to the landmarks, step by step."""
     steps: int = 0
@@ -64,18 +66,21 @@ class Track:
     def detect(self, face: Face, stamp_ns: int, *, gain: float, steps: int) -> None:
         """Take a detection: at once where the face was lost, else as a correction spread over some frames.
 
-        The first detections count equally, as in a mean; later ones with the gain, 0 to 1.
+        The first detections count equally, as in a mean; later ones with the gain; one of 1 is taken at once.
         """
         detected = face.landmarks.astype(np.float64)
         error = detected - self.landmarks
         slipped = float(np.hypot(*error.T).mean()) > _SLIPPED * face.box[2]
         self.slips = self.slips + 1 if slipped else 0
+        self.detections += 1
         if self.lost or self.slips >= 2:
-            self.landmarks, self.detections, self.steps, self.slips = detected, 1, 0, 0
+            self.detections, self.slips = 1, 0
+        if self.detections == 1 or gain >= 1:
+            self.landmarks, self.steps = detected, 0
         elif not slipped:
-            self.detections += 1
             self.correction, self.steps = max(gain, 1.0 / self.detections) * error, steps
-        self.score, self.measured_ns, self.detected_ns, self.lost = face.score, stamp_ns, stamp_ns, False
+        self.score, self.measured_ns, self.detected_ns = face.score, stamp_ns, stamp_ns
+        self.lost = self.overlooked = False
 
     def correct(self) -> None:
         """Take one step of the correction."""
