@@ -24,7 +24,7 @@ KEY: Direction = (-0.449, -0.556, 0.700)
 FILL: Direction = (0.755, 0.050, 0.654)
 
 # By colour (red, green, blue): strength of lamp, fill and room; how far lamplight creeps under the surface, mm.
-_STRENGTHS = ((0.86, 0.130, 0.23), (0.81, 0.115, 0.19), (0.77, 0.115, 0.18))
+_STRENGTHS = ((0.86, 0.130, 0.24), (0.81, 0.115, 0.19), (0.77, 0.110, 0.17))
 _CREEP_MM = (2.6, 1.5, 1.0)
 
 

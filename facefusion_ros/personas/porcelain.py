@@ -44,7 +44,7 @@ class Ceramic:
 CERAMICS = {
     'porcelain': Ceramic(
         title='Porcelain android',
-        body=(0.80, 0.735, 0.69),
+        body=(0.82, 0.735, 0.675),
         blush=(0.86, 0.45, 0.40),
         lips=(0.58, 0.16, 0.17),
         hair=(0.16, 0.105, 0.085),
@@ -98,7 +98,9 @@ _TWIGS: tuple[Points, ...] = (
 )
 
 # Upper limit of the mask by distance from the midline: over the brows, below the hair.
-_MASK_TOP: Points = ((0, -43), (25, -41), (42, -34), (56, -22), (66, -8), (72, 10))
+_MASK_TOP: Points = ((0, -32), (25, -32), (42, -30), (53, -22), (62, -9), (70, 8))
+# Where the mask ends towards the sides by height, as a fraction of the outline: inside the hair, over the chin.
+_MASK_SIDE: Points = ((-30, 0.90), (15, 0.92), (45, 0.96), (70, 0.985), (105, 0.995))
 
 
 def paint(ceramic: Ceramic) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -130,8 +132,8 @@ def _landmarks() -> NDArray[np.float32]:
 
 def _mask(half: Half) -> Plane:
     """Soft mask from the brows to the chin, within the outline of the face."""
-    inside = 1 - ramp(anatomy.outline_ratio(half), 0.885, 0.975)
-    return inside * ramp(half.y - curve(_MASK_TOP, half.x), -14.0, 0.0)
+    inside = ramp(curve(_MASK_SIDE, half.y) - anatomy.outline_ratio(half), 0.0, 0.10)
+    return inside * ramp(half.y - curve(_MASK_TOP, half.x), -12.0, 0.0)
 
 
 def _body_colours(half: Half, ceramic: Ceramic) -> Plane:
@@ -154,8 +156,8 @@ def _body_colours(half: Half, ceramic: Ceramic) -> Plane:
 
 def _seams() -> list[Line]:
     """Joints between the ceramic shells of the right half: the face plate, and the jaw that is hinged to it."""
-    angle = np.linspace(50, 128, 60, dtype=np.float32)
-    r = 0.865 * curve(anatomy.OUTLINE, angle)
+    angle = np.linspace(56, 128, 60, dtype=np.float32)
+    r = 0.80 * curve(anatomy.OUTLINE, angle)
     plate = r * np.sin(np.radians(angle)), anatomy.OUTLINE_CENTRE_Y - r * np.cos(np.radians(angle))
     t = np.linspace(0, 1, 40, dtype=np.float32)
     jaw = plate[0][-1] - 31.5 * t**1.15, plate[1][-1] + 42 * t - 9 * t * t

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.faces.alignment import apply, invert, whole_face
-from facefusion_ros.personas.warp import fit_warp
+from facefusion_ros.personas.warp import fit_warp, with_chin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,15 +59,15 @@ class WarpSwapper:
         persona_eyes_px = float(np.hypot(*(persona.landmarks[1] - persona.landmarks[0])))
         width = min(full, max(1, round(full * eyes_px / persona_eyes_px)))
         self._source = cv2.resize(persona.pixels, (width, width), interpolation=cv2.INTER_AREA)
-        self._landmarks = (persona.landmarks.astype(np.float64) + 0.5) * (width / full) - 0.5
+        self._landmarks = with_chin((persona.landmarks.astype(np.float64) + 0.5) * (width / full) - 0.5)
         self._scale = persona_eyes_px * width / full / eyes_px
 
         # A Gaussian is a function of x times one of y, and so is every term of the affine part: the map of every pixel
-        # is one product of a (size, 7) and a (7, size) matrix.
+        # is one product of a (size, 8) and an (8, size) matrix.
         self._axis = np.arange(size, dtype=np.float64)
-        self._columns = np.ones((size, 7), np.float32)
-        self._columns[:, 6] = self._axis
-        self._rows = np.empty((2, 7, size), np.float32)
+        self._columns = np.ones((size, 8), np.float32)
+        self._columns[:, 7] = self._axis
+        self._rows = np.empty((2, 8, size), np.float32)
         self._map = np.empty((2, size, size), np.float32)
 
         edge = np.minimum(self._axis, self._axis[::-1])
@@ -95,7 +95,7 @@ class WarpSwapper:
             raise ValueError(f'out must be C-contiguous uint8 ({self._size}, {self._size}, 4), not {out.shape}')
         image_from_patch = self._template.image_from_patch(face.landmarks)
         landmarks = apply(invert(image_from_patch), face.landmarks)
-        self._trace(fit_warp(landmarks, self._landmarks, self._scale, self._reach, self._size - 1))
+        self._trace(fit_warp(with_chin(landmarks), self._landmarks, self._scale, self._reach, self._size - 1))
         cv2.remap(self._source, self._map[0], self._map[1], cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_CONSTANT)
         alpha = out[..., 3]
         np.minimum(alpha, self._fade, out=alpha)
@@ -103,10 +103,11 @@ class WarpSwapper:
 
     def _trace(self, warp: Warp) -> None:
         """Write where each pixel of the patch lies in the persona to the preallocated map."""
-        self._columns[:, :5] = warp.bells(self._axis, 1).T
+        self._columns[:, :6] = warp.bells(self._axis, 1).T
         bells = warp.bells(self._axis, 0)
         for d in range(2):
-            np.multiply(bells, warp.weights[:, d, None], out=self._rows[d, :5])
-            self._rows[d, 5] = warp.affine[d, 0] * self._axis + warp.affine[d, 2]
-            self._rows[d, 6] = warp.affine[d, 1]
-            np.matmul(self._columns, self._rows[d], out=self._map[d])
+            np.multiply(bells, warp.weights[:, d, None], out=self._rows[d, :6])
+            self._rows[d, 6] = warp.affine[d, 0] * self._axis + warp.affine[d, 2]
+            self._rows[d, 7] = warp.affine[d, 1]
+            # Not matmul: for so little work a BLAS would wait for its threads, tens of ms on a busy machine.
+            np.einsum('yk,kx->yx', self._columns, self._rows[d], out=self._map[d])

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facefusion_ros.faces.alignment import apply, invert, whole_face
-from facefusion_ros.personas.warp import STRETCH, fit_warp
+from facefusion_ros.personas.warp import STRETCH, fit_warp, with_chin
 
 SIZE = 128
 TEMPLATE = whole_face(SIZE).landmarks
@@ -15,7 +15,7 @@ wobble = st.lists(st.tuples(*[st.floats(-0.1, 0.1)] * 2), min_size=5, max_size=5
 
 
 def fit(src, dst=TEMPLATE, scale=1.0):
-    return fit_warp(src, dst, scale, 0.5 * EYES, SIZE - 1)
+    return fit_warp(with_chin(src), with_chin(dst), scale, 0.5 * EYES, SIZE - 1)
 
 
 def cell_areas(warp) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_a_similar_face_needs_no_bending(angle, scale, dx, dy) -> None:
 
 
 def test_coinciding_landmarks_give_the_expected_scale() -> None:
-    warp = fit(np.full((5, 2), 40.0), scale=1.3, dst=1.3 * TEMPLATE)
+    warp = fit(np.full((5, 2), 40.0), dst=1.3 * TEMPLATE, scale=1.3)
     np.testing.assert_allclose(warp.affine[:, :2], 1.3 * np.eye(2), atol=1e-6)
 
 
@@ -84,3 +84,22 @@ def test_bells_are_the_map_in_separate_form() -> None:
         bend = (warp.bells(axis, 1).T * warp.weights[:, d]) @ warp.bells(axis, 0)
         straight = warp.affine[d, 0] * x + warp.affine[d, 1] * y + warp.affine[d, 2]
         assert whole[..., d] == pytest.approx(bend + straight)
+
+
+def test_the_chin_lies_below_the_mouth() -> None:
+    chin = with_chin(TEMPLATE)[5]
+    assert chin == pytest.approx([TEMPLATE[3:, 0].mean(), TEMPLATE[0, 1] + 1.85 * EYES], abs=0.15 * EYES)
+
+
+def test_a_smile_moves_the_chin_less_than_the_mouth() -> None:
+    smiling = TEMPLATE.copy()
+    smiling[3:] += [[-0.05 * EYES, -0.3 * EYES], [0.05 * EYES, -0.3 * EYES]]
+    assert 0 <= (with_chin(TEMPLATE) - with_chin(smiling))[5, 1] < 0.2 * EYES
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 10), st.floats(-20, 20), st.floats(-20, 20), wobble)
+def test_the_chin_turns_and_grows_with_the_face(angle, scale, dx, dy, shift) -> None:
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    to_face = np.array([[c, -s, dx], [s, c, dy]])
+    landmarks = TEMPLATE + shift * EYES
+    np.testing.assert_allclose(with_chin(apply(to_face, landmarks)), apply(to_face, with_chin(landmarks)), atol=1e-6)
