@@ -31,6 +31,8 @@ class Capture:
     """Middle of the exposure, nanoseconds of the clock the source was given."""
     exposure_s: float = math.nan
     gain: float = math.nan
+    dropped: int = 0
+    """Pictures passed over since the one before, because a newer one had come."""
 
 
 @dataclass(frozen=True, slots=True)

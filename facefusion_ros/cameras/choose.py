@@ -1,0 +1,57 @@
+"""From the camera's ``source`` parameter to a source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facefusion_ros.cameras.video import STREAM_SCHEMES, VideoSource
+from facefusion_ros.errors import FacefusionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from facefusion_ros.cameras.source import Source
+    from facefusion_ros.frames.intrinsics import Intrinsics
+
+
+class UnknownSource(FacefusionError):
+    """The text names no source."""
+
+
+def choose_source(
+    text: str,
+    *,
+    clock: Callable[[], int],
+    realtime: bool = True,
+    loop: bool = False,
+    size: tuple[int, int] | None = None,
+    rate_hz: float | None = None,
+    intrinsics: Intrinsics | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Source:
+    """Make the source that the text names: /dev/videoN, the URL of a stream, or the path of a video file.
+
+    Nothing is opened yet; the other arguments are those of VideoSource. Simulated sources are made by the camera node,
+    since this room does not know the simulated world. Raises UnknownSource.
+    """
+    text = text.strip()
+    scheme, separator, _ = text.partition('://')
+    accepted = f'use /dev/videoN, the path of a video file, or a URL of {", ".join(sorted(STREAM_SCHEMES))}'
+    if not text:
+        raise UnknownSource(f'no camera source is given: {accepted}')
+    if separator and scheme not in STREAM_SCHEMES:
+        raise UnknownSource(f'a camera source cannot begin with {scheme}://: {accepted}')
+    if re.fullmatch(r'\d+', text):
+        raise UnknownSource(f'a camera source cannot be a mere number: use /dev/video{text}')
+    return VideoSource(
+        text if separator else str(Path(text).expanduser()),
+        clock=clock,
+        realtime=realtime,
+        loop=loop,
+        size=size,
+        rate_hz=rate_hz,
+        intrinsics=intrinsics,
+        options=options,
+    )

@@ -1,0 +1,120 @@
+"""The newest picture of a stream that cannot be told to wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import av.error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_FRESH_NS: Final = 2_000_000_000
+
+
+class NewestPicture:
+    """Decodes an open stream in a thread of its own and keeps the latest picture only.
+
+    Owns the container: the thread closes it at its end.
+    """
+
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, clock: Callable[[], int], *, kernel_stamps: bool
+    ) -> None:
+        """``kernel_stamps`` says that the stream's time is that of the kernel, as a V4L2 device gives it."""
+        self._container = container
+        self._stream = stream
+        self._clock = clock
+        self._kernel_stamps = kernel_stamps
+        self._change = threading.Condition()
+        self._waiting: tuple[VideoFrame, int] | None = None
+        self._passed_over = 0
+        self._stop = False
+        self._ended = False
+        self._error: av.error.FFmpegError | None = None
+        self._thread = threading.Thread(target=self._decode, name='newest picture', daemon=True)
+        self._thread.start()
+
+    def take(self, timeout_s: float) -> tuple[VideoFrame, int, int] | None:
+        """Wait for a picture not yet taken: it, its stamp (ns), and how many were passed over before it.
+
+        None where none came in time or none will come; ``error`` may say why.
+        """
+        with self._change:
+            self._change.wait_for(lambda: self._waiting is not None or self._ended or self._stop, timeout_s)
+            if self._waiting is None or self._stop:
+                return None
+            (picture, stamp_ns), self._waiting = self._waiting, None
+            passed_over, self._passed_over = self._passed_over, 0
+        return picture, stamp_ns, passed_over
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is over."""
+        return self._ended
+
+    @property
+    def error(self) -> av.error.FFmpegError | None:
+        """What ended the stream, if it was an error."""
+        return self._error
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread; one that hangs in a dead stream is left behind and ends with the stream's own time limit."""
+        with self._change:
+            self._stop = True
+            self._change.notify_all()
+        self.join(timeout_s)
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait for the stream's end."""
+        self._thread.join(timeout_s)
+
+    def _decode(self) -> None:
+        try:
+            for packet in self._container.demux(self._stream):
+                arrived_ns = self._clock() - self._kernel_age_ns(packet)
+                if self._stop:
+                    break
+                self._keep(packet, arrived_ns)
+        except av.error.FFmpegError as error:
+            self._error = error
+        finally:
+            self._container.close()
+            with self._change:
+                self._ended = True
+                self._change.notify_all()
+
+    def _keep(self, packet: Packet[VideoStream], stamp_ns: int) -> None:
+        try:
+            pictures = packet.decode()
+        except av.error.InvalidDataError:  # a damaged packet; the next ones may be sound
+            return
+        for picture in pictures:
+            with self._change:
+                self._passed_over += self._waiting is not None
+                self._waiting = (picture, stamp_ns)
+                self._change.notify_all()
+
+    def _kernel_age_ns(self, packet: Packet[VideoStream]) -> int:
+        if not self._kernel_stamps or packet.pts is None or packet.time_base is None:
+            return 0
+        return kernel_age_ns(int(packet.pts * packet.time_base * 1_000_000_000), time.monotonic_ns(), time.time_ns())
+
+
+def kernel_age_ns(stamp_ns: int, monotonic_ns: int, realtime_ns: int) -> int:
+    """Nanoseconds since the kernel stamped a picture, by whichever of its clocks it used; 0 where by neither.
+
+    Linux, Documentation/userspace-api/media/v4l/buffer.rst: V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC is what drivers set, some
+    older ones use the time of day.
+    """
+    for now_ns in (monotonic_ns, realtime_ns):
+        if 0 <= now_ns - stamp_ns < _FRESH_NS:
+            return now_ns - stamp_ns
+    return 0

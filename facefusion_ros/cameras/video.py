@@ -1,0 +1,276 @@
+"""Video files, network streams and V4L2 devices, through FFmpeg (PyAV)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from facefusion_ros.cameras.calibration import at_size
+from facefusion_ros.cameras.live import NewestPicture
+from facefusion_ros.cameras.pace import Pace
+from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from facefusion_ros.frames.intrinsics import Intrinsics
+
+STREAM_SCHEMES: Final = frozenset({'rtsp', 'rtsps', 'rtmp', 'http', 'https', 'tcp', 'udp', 'rtp', 'srt'})
+
+_NS: Final = 1_000_000_000
+_UNKNOWN_RATE_HZ: Final = 30.0
+# FFmpeg would look at 5 s of a stream before it shows the first picture, and take RTSP's packets as UDP drops them.
+_LIVE_OPTIONS: Final = {'analyzeduration': '1000000', 'rtsp_transport': 'tcp'}
+
+
+class VideoSource:
+    """A camera that FFmpeg can read.
+
+    A path under /dev is a V4L2 device, a text with :// a network stream; both are live: a thread decodes them, the
+    newest picture is delivered and older ones are passed over. Anything else is a file, of which every picture is
+    delivered.
+
+    Stamps: a file's pictures get the clock's time at which they are due, from the first one on; where the reader falls
+    behind by more than a picture the file is played later, not faster. A network picture gets the time at which it
+    arrived, a device's picture the kernel's own time stamp, in the clock's time; how long before that the exposure was
+    FFmpeg does not tell.
+
+    Pictures are scaled to the size the source was opened with, also where the stream changes its size on the way.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int],
+        realtime: bool = True,
+        loop: bool = False,
+        size: tuple[int, int] | None = None,
+        rate_hz: float | None = None,
+        intrinsics: Intrinsics | None = None,
+        options: Mapping[str, str] | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        """Open nothing yet.
+
+        ``clock``: nanoseconds. ``realtime``: pace a file by its time stamps; otherwise as fast as it is read. ``loop``:
+        start a file again at its end. ``size``: width and height to deliver; asked of a device, made by scaling
+        otherwise. ``rate_hz``: asked of a device. ``intrinsics``: the calibration, of any size of the same shape.
+        ``options``: FFmpeg's options for the format and protocol. ``timeout_s``: how long a stream may be silent.
+        """
+        self._url = url
+        self._clock = clock
+        self._realtime = realtime
+        self._loop = loop
+        self._size = size
+        self._rate_hz = rate_hz
+        self._intrinsics = intrinsics
+        self._options = dict(options or {})
+        self._timeout_s = timeout_s
+        self._is_device = url.startswith('/dev/')
+        self._is_live = self._is_device or '://' in url
+        self._name = re.sub(r'//[^/@]*@', '//', url)  # without the password
+        self._closed = threading.Event()
+        self._closed.set()
+        self._using = threading.Lock()
+        self._format = PictureFormat(0, 0, 0.0)
+        self._converter = VideoReformatter()
+        self._newest: NewestPicture | None = None
+        self._container: InputContainer | None = None
+        self._pictures: Iterator[VideoFrame] = iter(())
+        self._pace = Pace(clock, _UNKNOWN_RATE_HZ)
+        self._last_stamp_ns = -1
+
+    def open(self) -> PictureFormat:
+        """Connect; raises SourceLost with the cure where that fails, CalibrationError for another picture shape."""
+        self.close()
+        self._closed.clear()
+        container, stream = self._connect()
+        try:
+            self._format = self._format_of(stream)
+        except BaseException:
+            container.close()
+            raise
+        self._last_stamp_ns = -1
+        if self._is_live:
+            self._newest = NewestPicture(container, stream, self._clock, kernel_stamps=self._is_device)
+        else:
+            self._pace = Pace(self._clock, self._format.rate_hz)
+            self._container, self._pictures = container, _decoded(container, stream)
+        return self._format
+
+    def capture(self, out: NDArray[np.uint8]) -> Capture:
+        """Write the next picture to out, (height, width, 3) BGR; see Source.capture."""
+        if out.shape != (self._format.height, self._format.width, 3):
+            raise ValueError(f'pictures of {self._format.height} x {self._format.width} x 3 do not fit {out.shape}')
+        if self._newest is not None:
+            picture, stamp_ns, dropped = self._take(self._newest)
+        else:
+            picture, stamp_ns, dropped = (*self._next_of_file(), 0)
+        self._convert(picture, out)
+        # Two pictures of one instant would be one picture to whoever looks frames up by their stamps.
+        self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
+        return Capture(self._last_stamp_ns, dropped=dropped)
+
+    def close(self) -> None:
+        """Let go; a waiting ``capture`` raises SourceLost at once."""
+        self._closed.set()
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            newest.stop(timeout_s=1.0)
+        with self._using:
+            container, self._container = self._container, None
+            if container is not None:
+                container.close()
+
+    # -- opening
+
+    def _format_of(self, stream: VideoStream) -> PictureFormat:
+        width, height = self._size or (stream.codec_context.width, stream.codec_context.height)
+        if width < 1 or height < 1:
+            raise self._lost('no picture in it can be decoded: look at it with ffprobe')
+        if self._closed.is_set():
+            raise self._lost('closed while it was being opened')
+        rate_hz = float(stream.average_rate or stream.guessed_rate or self._rate_hz or _UNKNOWN_RATE_HZ)
+        return PictureFormat(width, height, rate_hz, self._intrinsics and at_size(self._intrinsics, width, height))
+
+    def _connect(self) -> tuple[InputContainer, VideoStream]:
+        options: dict[str, str] = dict(_LIVE_OPTIONS) if self._is_live else {}
+        if self._is_device:
+            if self._size:
+                options['video_size'] = '{}x{}'.format(*self._size)
+            if self._rate_hz:
+                options['framerate'] = str(self._rate_hz)
+        options.update(self._options)
+        try:
+            if not self._is_live and not stat.S_ISREG(Path(self._url).stat().st_mode):
+                raise self._lost('not a file: give the path of a video')
+            container = av.open(
+                self._url,
+                format='v4l2' if self._is_device else None,
+                options=options,
+                timeout=self._timeout_s if self._is_live else None,
+            )
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._lost(self._cure(error)) from error
+        # FFmpeg shows any text file as the screen of a terminal.
+        if not container.streams.video or container.format.name == 'tty':
+            container.close()
+            raise self._lost('there is no video in it, or what says so is missing: look at it with ffprobe')
+        stream = container.streams.video[0]
+        if self._is_live:
+            stream.codec_context.flags |= av.codec.context.Flags.low_delay
+        return container, stream
+
+    def _lost(self, why: str) -> SourceLost:
+        return SourceLost(f'{self._name}: {why}')
+
+    def _cure(self, error: av.error.FFmpegError | OSError) -> str:
+        number = error.errno
+        if number == errno.ENOENT:
+            if self._is_device:
+                return 'there is no such camera: plug it in and look for it with `ls /dev/video*`'
+            return 'there is no such file: give the path of a video'
+        if number in {errno.EACCES, errno.EPERM}:
+            if self._is_device:
+                return 'not allowed to use the camera: run `sudo usermod -aG video $USER` and log in again'
+            return 'not allowed to read it: make it readable for this user'
+        if number == errno.EBUSY:
+            return 'another program uses the camera: end that program'
+        if number in {errno.ENODEV, errno.ENXIO}:
+            return 'the camera has been unplugged: plug it in again'
+        if number == errno.ECONNREFUSED:
+            return 'nobody answers there: start the stream, or mend host and port'
+        if isinstance(error, av.error.ExitError) or number in {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}:
+            return f'no answer within {self._timeout_s:g} s: look at the address and the network'
+        if isinstance(error, av.error.HTTPUnauthorizedError):
+            return 'the camera wants a user and password: give them as scheme://user:password@host/'
+        if isinstance(error, av.error.InvalidDataError):
+            return 'this is not a video, or it is damaged: look at it with ffprobe'
+        reason = os.strerror(number) if number and 0 < number < 200 else error.strerror or type(error).__name__
+        return f'cannot be read ({reason}): look at it with ffprobe'
+
+    # -- live
+
+    def _take(self, newest: NewestPicture) -> tuple[VideoFrame, int, int]:
+        taken = newest.take(self._timeout_s)
+        if taken is not None:
+            return taken
+        if self._closed.is_set():
+            raise self._lost('closed')
+        if newest.error is not None:
+            raise self._lost(self._cure(newest.error)) from newest.error
+        if newest.ended:
+            raise self._lost('the stream has ended: start it again')
+        raise self._lost(f'no picture for {self._timeout_s:g} s: look at the camera and the network')
+
+    # -- files
+
+    def _next_of_file(self) -> tuple[VideoFrame, int]:
+        with self._using:
+            picture = self._read()
+        stamp_ns = None
+        if picture.pts is not None and picture.time_base is not None:
+            stamp_ns = int(picture.pts * picture.time_base * _NS)
+        due_ns = self._pace.due_ns(stamp_ns)
+        if not self._realtime:
+            return picture, due_ns
+        came_ns = self._pace.wait(due_ns, self._closed)
+        if came_ns is None:
+            raise self._lost('closed')
+        return picture, came_ns
+
+    def _read(self) -> VideoFrame:
+        """Decode the next picture; a film that loops is opened anew at its end, since not every format can go back."""
+        picture = self._decode_one()
+        if picture is None and not self._pace.begun:
+            raise self._lost('no picture in it can be decoded: look at it with ffprobe')
+        if picture is None and not self._loop:
+            raise SourceEnded(f'{self._name}: the video is over; let it loop to go on')
+        if picture is None and self._container is not None:
+            self._container.close()
+            self._container, stream = self._connect()
+            self._pictures = _decoded(self._container, stream)
+            self._pace.cut()
+            picture = self._decode_one()
+        if picture is None:
+            raise self._lost('no picture in it can be decoded any more: look at it with ffprobe')
+        return picture
+
+    def _decode_one(self) -> VideoFrame | None:
+        if self._container is None:
+            raise self._lost('closed')
+        try:
+            return next(self._pictures, None)
+        except av.error.FFmpegError as error:
+            raise self._lost(self._cure(error)) from error
+
+    def _convert(self, picture: VideoFrame, out: NDArray[np.uint8]) -> None:
+        # Two passes: FFmpeg converts into memory of its own, which is then copied; PyAV cannot have it write elsewhere.
+        width, height = self._format.width, self._format.height
+        converted = self._converter.reformat(picture, width=width, height=height, format='bgr24')
+        plane = converted.planes[0]
+        np.copyto(out, np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1)))
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:  # noqa: PERF203 - one damaged packet; the next ones may be sound
+            continue
