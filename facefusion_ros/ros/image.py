@@ -36,7 +36,7 @@ def to_image(pixels: NDArray[np.uint8], info: FrameInfo) -> Image:
     """Copy a BGR picture, (height, width, 3) uint8, into a message."""
     height, width = pixels.shape[:2]
     data = array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast('B'))
+    data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
     header = to_header(info.stamp_ns, info.frame_id)
     return Image(header=header, height=height, width=width, encoding='bgr8', step=width * 3, data=data)
 
@@ -51,7 +51,9 @@ def from_image(message: Image) -> NDArray[np.uint8]:
         return _through_cv_bridge(message)
     row = message.width * channels
     if message.step < row or len(message.data) < message.step * message.height:
-        text = f'image of {message.width}x{message.height} {message.encoding} holds {len(message.data)} bytes with step '
+        text = (
+            f'image of {message.width}x{message.height} {message.encoding} holds {len(message.data)} bytes with step '
+        )
         raise ImageError(text + f'{message.step}: too few; mend its publisher')
     rows = np.frombuffer(message.data, np.uint8, message.step * message.height).reshape(message.height, message.step)
     picture = rows[:, :row].reshape(message.height, message.width, channels)
@@ -79,7 +81,7 @@ def to_compressed(pixels: NDArray[np.uint8], info: FrameInfo) -> CompressedImage
     """Encode a BGR picture as JPEG."""
     _, jpeg = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     data = array('B')
-    data.frombytes(memoryview(jpeg).cast('B'))
+    data.frombytes(jpeg.data.cast('B'))
     header = to_header(info.stamp_ns, info.frame_id)
     return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
 

@@ -114,12 +114,16 @@ def to_face_array(ref: FrameRef, faces: Sequence[Face]) -> msg.FaceArray:
     return msg.FaceArray(header=frame.header, frame=frame, faces=[to_face(face) for face in faces])
 
 
-def to_face_patch(face: Face, pixels: FrameRef, image_from_patch: NDArray[np.float64]) -> msg.FacePatch:
+def to_face_patch(
+    face: Face, pixels: FrameRef, image_from_patch: NDArray[np.float64], persona: str, persona_digest: str
+) -> msg.FacePatch:
     """Put a patch's whereabouts and place into a message."""
     return msg.FacePatch(
         face=to_face(face),
         pixels=to_frame_ref(pixels),
         image_from_patch=np.asarray(image_from_patch, np.float64).reshape(6),
+        persona=persona,
+        persona_digest=persona_digest,
     )
 
 

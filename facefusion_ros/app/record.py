@@ -1,0 +1,57 @@
+"""The ``record`` command: a node that records until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from facefusion_ros.app.recorder import Recorder
+from facefusion_ros.errors import FacefusionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TELL_EVERY_S = 5.0
+
+
+def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float | None) -> int:
+    """Record until SIGINT, SIGTERM, the end of the duration or a full disk; returns the exit code."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node = rclpy.create_node('recorder', namespace=namespace)
+    try:
+        recorder = Recorder(node, path, topics)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        begin_s = told_s = time.monotonic()
+        print(f'recording to {path}; Ctrl-C ends', flush=True)
+        while not stop.is_set() and not recorder.failed:
+            executor.spin_once(timeout_sec=0.2)
+            now_s = time.monotonic()
+            if duration_s is not None and now_s - begin_s >= duration_s:
+                break
+            if now_s - told_s >= TELL_EVERY_S:
+                told_s = now_s
+                print(f'{recorder.received} messages on {len(recorder.topics)} topics', flush=True)
+        failed = recorder.failed
+        names = recorder.topics
+        recorder.close()
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    if failed or recorder.failed:
+        raise FacefusionError(failed or recorder.failed)
+    if not recorder.received:
+        message = f'nothing was published in {namespace}: is the pipeline running there, in the same ROS_DOMAIN_ID?'
+        raise FacefusionError(message)
+    print(f'{path}: {recorder.bag.message_count} messages of {len(names)} topics')
+    return 0

@@ -1,0 +1,169 @@
+"""Runs a bag through the pipeline, picture by picture, without ROS's timing: the same bag gives the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
+
+from facefusion_ros.app.bag.reader import BagReader
+from facefusion_ros.app.contact_sheet import contact_sheet, write_png
+from facefusion_ros.app.offline import OfflinePipeline
+from facefusion_ros.app.stills import to_json
+from facefusion_ros.app.summary import percentiles
+from facefusion_ros.displays.file import VideoFile
+from facefusion_ros.errors import FacefusionError
+from facefusion_ros.frames.frame import Frame, FrameInfo
+from facefusion_ros.frames.intrinsics import Intrinsics
+from facefusion_ros.personas.persona import load_persona
+from facefusion_ros.ros.image import from_compressed, from_image
+from facefusion_ros.ros.messages import from_time, vector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.app.bag.reader import Message
+
+RAW, JPEG = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+SHEET_PAIRS = 12
+
+
+@dataclass
+class _Run:
+    """One replay in progress."""
+
+    pipeline: OfflinePipeline
+    film: VideoFile
+    frames_folder: Path | None
+    outputs: Any = field(default_factory=hashlib.sha256)
+    detections: list[dict[str, Any]] = field(default_factory=list)
+    durations_ms: list[float] = field(default_factory=list)
+    stamps_ns: list[int] = field(default_factory=list)
+    kept: list[tuple[NDArray[np.uint8], NDArray[np.uint8], str]] = field(default_factory=list)
+    faces_swapped: int = 0
+    keep_every: int = 1
+    unreadable: int = 0
+
+    def take(self, picture: NDArray[np.uint8], stamp_ns: int) -> None:
+        """Put one picture through."""
+        result = picture.copy()
+        begin = time.perf_counter()
+        outcome = self.pipeline.process(result, stamp_ns)
+        self.durations_ms.append((time.perf_counter() - begin) * 1e3)
+        self.outputs.update(result)
+        self.detections.append({'stamp_ns': stamp_ns, 'faces': [to_json(face) for face in outcome.faces]})
+        self.faces_swapped += len(outcome.regions)
+        number = len(self.stamps_ns)
+        self.stamps_ns.append(stamp_ns)
+        info = FrameInfo(stamp_ns, '', number)
+        self.film.show(Frame(result, info), Frame(picture, info))
+        if self.frames_folder is not None:
+            write_png(self.frames_folder / f'{number:06d}.png', result)
+        if number % self.keep_every == 0:
+            self.kept.append((picture.copy(), result, f'{(stamp_ns - self.stamps_ns[0]) / 1e9:.1f} s'))
+        if len(self.kept) == 4 * SHEET_PAIRS:  # bounded, whatever the bag's length
+            del self.kept[1::2]
+            self.keep_every *= 2
+
+    def pairs(self) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], str]]:
+        """Return what goes on the contact sheet, spread over the bag."""
+        chosen = np.linspace(0, len(self.kept) - 1, min(SHEET_PAIRS, len(self.kept))).round().astype(int)
+        return [self.kept[i] for i in chosen]
+
+
+def replay(bag: Path, out: Path, persona_name: str, topic: str | None, *, write_frames: bool) -> int:
+    """Replay a bag; leaves replay.mp4, detections.json, contact_sheet.png and summary.json in the folder ``out``.
+
+    A bag that is cut off is replayed as far as it can be read, the rest is reported and makes the exit code 1.
+    """
+    persona = load_persona(persona_name)
+    reader = BagReader(bag)
+    camera = _camera_topic(reader, topic)
+    out.mkdir(parents=True, exist_ok=True)
+    frames_folder = out / 'frames' if write_frames else None
+    if frames_folder is not None:
+        frames_folder.mkdir(exist_ok=True)
+    film = VideoFile(out / 'replay.mp4', 30.0, compare=True, patient=True)
+    run = _Run(OfflinePipeline(persona), film, frames_folder)
+    namespace = camera.removesuffix('/compressed').rpartition('/')[0]
+    for message in reader:
+        if message.topic == camera:
+            _take_picture(run, message)
+        elif message.topic.startswith(namespace):
+            _take_reading(run.pipeline, message, namespace)
+    film.close()
+    if not run.stamps_ns:
+        text = f'{bag} has no readable picture on {camera}'
+        raise FacefusionError(text)
+    detections = json.dumps(run.detections, indent=1) + '\n'
+    (out / 'detections.json').write_text(detections)
+    write_png(out / 'contact_sheet.png', contact_sheet(run.pairs()))
+    summary = {
+        'bag': str(bag),
+        'topic': camera,
+        'persona': persona.name,
+        'frames_in': len(run.stamps_ns) + run.unreadable,
+        'frames_out': len(run.stamps_ns),
+        'frames_dropped': run.unreadable,
+        'faces_swapped': run.faces_swapped,
+        'output_digest': run.outputs.hexdigest(),
+        'detections_digest': hashlib.sha256(detections.encode()).hexdigest(),
+        'frame_ms': percentiles(run.durations_ms),
+        'damage': reader.damage,
+    }
+    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    print(json.dumps(summary, indent=2))
+    if reader.damage or film.failed:
+        raise FacefusionError(reader.damage or str(film.failed))
+    return 0
+
+
+def _camera_topic(reader: BagReader, topic: str | None) -> str:
+    pictures = sorted(name for name, kind in reader.topics.items() if kind in {RAW, JPEG})
+    if topic is not None:
+        if topic not in pictures:
+            message = f'the bag has no pictures on {topic}; it has {", ".join(pictures) or "none at all"}'
+            raise FacefusionError(message)
+        return topic
+    cameras = [name for name in pictures if '/output/' not in f'/{name}']
+    if not cameras:
+        message = (
+            f'the bag has no camera pictures (sensor_msgs/Image or CompressedImage); it has {sorted(reader.topics)}'
+        )
+        raise FacefusionError(message)
+    return min(cameras, key=lambda name: (name.endswith('/compressed'), name))
+
+
+def _take_picture(run: _Run, message: Message) -> None:
+    try:
+        if message.type_name == RAW:
+            image = deserialize_message(message.cdr, Image)
+            picture = from_image(image)
+        else:
+            image = deserialize_message(message.cdr, CompressedImage)
+            picture = from_compressed(image)
+    except FacefusionError:
+        run.unreadable += 1
+        return
+    run.take(picture, from_time(image.header.stamp))
+
+
+def _take_reading(pipeline: OfflinePipeline, message: Message, namespace: str) -> None:
+    name = message.topic.removeprefix(f'{namespace}/')
+    if name == 'illuminance':
+        light = deserialize_message(message.cdr, Illuminance)
+        pipeline.blender.observe_light(from_time(light.header.stamp), light.illuminance)
+    elif name == 'imu/data_raw':
+        imu = deserialize_message(message.cdr, Imu)
+        pipeline.blender.observe_rotation(from_time(imu.header.stamp), vector(imu.angular_velocity))
+    elif name == 'camera_info':
+        info = deserialize_message(message.cdr, CameraInfo)
+        fx, _, cx, _, fy, cy, *_ = (float(value) for value in info.k)
+        pipeline.blender.intrinsics = Intrinsics(info.width, info.height, fx, fy, cx, cy) if fx else None

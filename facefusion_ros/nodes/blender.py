@@ -1,0 +1,223 @@
+"""The blender: puts the patches onto the frame in place, in the scene's light, where the faces now are."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
+
+from facefusion_ros import __version__, msg
+from facefusion_ros.blending.blender import Blender as Core
+from facefusion_ros.blending.settings import BlendSettings
+from facefusion_ros.faces.face import FacePatch
+from facefusion_ros.frames.intrinsics import Intrinsics
+from facefusion_ros.frames.layout import frame_bytes
+from facefusion_ros.frames.pool import FrameBusy, FramePool, FrameReader
+from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.ros import qos
+from facefusion_ros.ros.image import to_compressed, to_image
+from facefusion_ros.ros.messages import from_face, from_frame_ref, from_time, to_frame_ref, vector, with_stage
+from facefusion_ros.ros.parameters import Parameter, ParameterError
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.stage import Health, LazyPublisher, Passage, StageNode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from facefusion_ros.blending.blender import Placement
+    from facefusion_ros.frames.frame import FrameRef
+
+DEFAULT = BlendSettings()
+COPIES = 3
+"""Slots for frames that cannot be changed in place because somebody else reads them just then."""
+SILENT_S = 2.0
+"""A sensor that has said nothing for so long is reported as silent."""
+
+
+class Blender(StageNode):
+    """Takes ``patches``, ``imu/data_raw``, ``illuminance`` and ``camera_info``; publishes ``output/...`` and ``provenance``."""
+
+    NAME = 'blender'
+    TABLE = (
+        Parameter('feather', DEFAULT.feather, "Width of the soft rim, as a fraction of the patch's size", '', 0.0, 0.5),
+        Parameter('colour_strength', DEFAULT.colour_strength, 'How far brightness follows the scene', '', 0.0, 1.0),
+        Parameter('chroma_strength', DEFAULT.chroma_strength, "How far colour follows the scene's tint", '', 0.0, 1.0),
+        Parameter(
+            'colour_time_constant_s',
+            DEFAULT.colour_time_constant_s,
+            'Time constant of the colour filter',
+            's',
+            0.0,
+            60.0,
+        ),
+        Parameter(
+            'light_step_ratio',
+            DEFAULT.light_step_ratio,
+            'Change of light that opens the colour filter',
+            '',
+            1.05,
+            100.0,
+        ),
+        Parameter(
+            'gyro_prediction', DEFAULT.gyro_prediction, 'Whether the gyro moves faces measured in an older frame'
+        ),
+        Parameter(
+            'imu_rotation',
+            [float(value) for value in np.asarray(DEFAULT.r_optical_imu).ravel()],
+            'Rotation that takes a vector of the IMU frame to the optical frame, 9 numbers row by row',
+        ),
+    )
+
+    def configure(self) -> None:
+        """Make the blender and its publishers."""
+        self._core = Core(_settings(self.values), None)
+        self._passage = Passage()
+        self._copied = 0
+        self._light_ns = 0
+        self._lux = float('nan')
+        self._motion_ns = 0
+        self._copies: FramePool | None = None
+        self._frames = self.advertise(msg.FrameRef, 'output/frame')
+        self._provenance = self.advertise(msg.Provenance, 'provenance')
+        self._image = LazyPublisher(self.advertise(Image, 'output/image_raw'))
+        self._compressed = LazyPublisher(self.advertise(CompressedImage, 'output/image_raw/compressed'))
+
+    def activate(self) -> None:
+        """Take patches and the sensors' readings."""
+        self._reader = self.while_active.enter_context(FrameReader())
+        self.take(msg.FacePatchArray, 'patches', self._on_patches, qos.NEWEST)
+        self.take(Imu, 'imu/data_raw', self._on_imu, qos.SAMPLES)
+        self.take(Illuminance, 'illuminance', self._on_illuminance, qos.SAMPLES)
+        self.take(CameraInfo, 'camera_info', self._on_camera_info, qos.NEWEST)
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Take new settings."""
+        settings = _settings(values)
+        if self.configured:
+            self._core.settings = settings
+
+    def health(self) -> Health:
+        """Say whether light and motion are heard of."""
+        now_ns = self.now_ns()
+        silent = [
+            name
+            for name, heard_ns in (('illuminance', self._light_ns), ('imu/data_raw', self._motion_ns))
+            if now_ns - heard_ns > SILENT_S * 1e9
+        ]
+        values = {**self._passage.values(), 'frames copied': self._copied, 'lux': f'{self._lux:.1f}'}
+        message = f'running without {" and ".join(silent)}' if silent else 'running'
+        return Health(message=message, values=values)
+
+    def _on_illuminance(self, message: Illuminance) -> None:
+        self._light_ns, self._lux = from_time(message.header.stamp), message.illuminance
+        self._core.observe_light(self._light_ns, self._lux)
+
+    def _on_imu(self, message: Imu) -> None:
+        if message.angular_velocity_covariance[0] < 0:  # REP-145: this device does not measure it
+            return
+        self._motion_ns = from_time(message.header.stamp)
+        self._core.observe_rotation(self._motion_ns, vector(message.angular_velocity))
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        known = self._core.intrinsics
+        if message.k[0] == 0.0:  # an uncalibrated camera (CameraInfo.msg)
+            self._core.intrinsics = None
+        elif known is None or known.width != message.width or known.fx != message.k[0]:
+            fx, _, cx, _, fy, cy, *_ = (float(value) for value in message.k)
+            self._core.intrinsics = Intrinsics(message.width, message.height, fx, fy, cx, cy)
+
+    def _on_patches(self, message: msg.FacePatchArray) -> None:
+        begin_ns = self.now_ns()
+        ref = from_frame_ref(message.frame)
+        dropped = self._passage.arrive(ref.info.sequence)
+        try:
+            with ExitStack() as leases:
+                patches = [
+                    FacePatch(
+                        from_face(patch.face),
+                        leases.enter_context(self._reader.lease(from_frame_ref(patch.pixels))).pixels,
+                        np.array(patch.image_from_patch, np.float64).reshape(2, 3),
+                    )
+                    for patch in message.patches
+                ]
+                placements = self._core.plan(patches, ref.info.stamp_ns, ref.width, ref.height)
+                if placements:
+                    ref = self._blend(ref, placements)
+        except PoolError as error:
+            self._passage.lose()
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        end_ns = self.now_ns()
+        ref = with_stage(ref, self.NAME, begin_ns, end_ns, dropped)
+        self._frames.publish(to_frame_ref(ref))
+        self._passage.busy_ns += end_ns - begin_ns
+        self._provenance.publish(self._record(ref, placements, message.patches))
+        self._publish_pictures(ref)
+
+    def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
+        regions = [placement.region for placement in placements]
+        try:
+            with self._reader.revise(ref, regions) as revision:
+                self._core.apply(revision.pixels, placements)
+                return revision.publish(ref.info)
+        except FrameBusy:
+            self._copied += 1
+        with self._reader.lease(ref) as lease, self._copy_pool(ref).writing() as slot:
+            self._core.apply(lease.copy_into(slot, regions), placements)
+            return slot.publish(ref.info)
+
+    def _copy_pool(self, ref: FrameRef) -> FramePool:
+        needed = frame_bytes(ref.encoding, ref.width, ref.height)
+        if self._copies is None or self._copies.slot_bytes < needed:
+            if self._copies is not None:
+                self._copies.close()
+            self._copies = FramePool.create(self.pool_name('copies'), slots=COPIES, slot_bytes=needed)
+            self.while_configured.callback(self._copies.close)
+        return self._copies
+
+    def _record(
+        self, ref: FrameRef, placements: Sequence[Placement], patches: Sequence[msg.FacePatch]
+    ) -> msg.Provenance:
+        record = msg.Provenance(
+            header=to_frame_ref(ref).header, sequence=ref.info.sequence, software=f'facefusion_ros {__version__}'
+        )
+        if placements:
+            record.persona, record.persona_digest = patches[0].persona, patches[0].persona_digest
+            record.face_ids = [placement.patch.face.track_id for placement in placements]
+            record.regions = [float(value) for placement in placements for value in placement.region]
+        return record
+
+    def _publish_pictures(self, ref: FrameRef) -> None:
+        if not (self._image.wanted or self._compressed.wanted):
+            return
+        try:
+            with self._reader.lease(ref) as lease:
+                pixels = lease.pixels
+                self._image.publish(lambda: to_image(pixels, ref.info))
+                self._compressed.publish(lambda: to_compressed(pixels, ref.info))
+        except PoolError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+
+
+def _settings(values: Mapping[str, Any]) -> BlendSettings:
+    rotation = np.asarray(values['imu_rotation'], np.float64)
+    if rotation.size != 9:
+        message = f'parameter imu_rotation has {rotation.size} numbers: give the 9 of a 3x3 rotation, row by row'
+        raise ParameterError(message)
+    rows = tuple((float(a), float(b), float(c)) for a, b, c in rotation.reshape(3, 3))
+    return BlendSettings(
+        feather=values['feather'],
+        colour_strength=values['colour_strength'],
+        chroma_strength=values['chroma_strength'],
+        colour_time_constant_s=values['colour_time_constant_s'],
+        light_step_ratio=values['light_step_ratio'],
+        gyro_prediction=values['gyro_prediction'],
+        r_optical_imu=(rows[0], rows[1], rows[2]),
+    )
+
+
+def main() -> int:
+    """Run the node alone."""
+    return run(Blender)

@@ -1,0 +1,173 @@
+"""The camera: captures into the frame pool and says where each frame lies."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from facefusion_ros import msg
+from facefusion_ros.cameras.calibration import read_calibration
+from facefusion_ros.cameras.choose import choose_source
+from facefusion_ros.cameras.reconnect import Backoff
+from facefusion_ros.cameras.source import SourceEnded, SourceLost
+from facefusion_ros.errors import FacefusionError
+from facefusion_ros.frames.frame import Encoding, FrameInfo
+from facefusion_ros.frames.layout import frame_bytes
+from facefusion_ros.frames.pool import FramePool, PoolExhausted
+from facefusion_ros.ros.image import to_camera_info, to_compressed, to_image
+from facefusion_ros.ros.messages import to_frame_ref, with_stage
+from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.simulation import SIM, WORLD, WORLD_EPOCH
+from facefusion_ros.ros.stage import ERROR, OK, WARN, Health, LazyPublisher, StageNode
+from facefusion_ros.sim.camera import SimulatedCamera
+from facefusion_ros.sim.world import load_world
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.cameras.source import PictureFormat, Source
+
+JOIN_S = 3.0
+
+
+class Camera(StageNode):
+    """Publishes ``frame``, ``camera_info`` and, while somebody subscribes, ``image_raw`` and ``image_raw/compressed``.
+
+    A camera that disappears is opened again, with growing pauses; that is the driver's work, not the lifecycle's.
+    """
+
+    NAME = 'camera'
+    TABLE = (
+        Parameter(
+            'source', SIM, "Where frames come from: 'sim', a video file, a stream's URL, or /dev/videoN", fixed=True
+        ),
+        Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera', fixed=True),
+        Parameter('calibration', '', "Path of the camera's calibration YAML; empty for the source's own", fixed=True),
+        Parameter('loop', False, 'Whether a video file starts again at its end', fixed=True),  # noqa: FBT003
+        Parameter('pool_slots', 6, 'Frames that the pool holds', 'frames', 3, 64, fixed=True),
+        WORLD,
+        WORLD_EPOCH,
+    )
+
+    def configure(self) -> None:
+        """Find the source; it is opened when the node becomes active."""
+        path: str = self.values['calibration']
+        self._calibration = read_calibration(Path(path)) if path else None
+        self._source = self._make_source()
+        self._frames = self.advertise(msg.FrameRef, 'frame')
+        self._camera_info = self.advertise(CameraInfo, 'camera_info')
+        self._image = LazyPublisher(self.advertise(Image, 'image_raw'))
+        self._compressed = LazyPublisher(self.advertise(CompressedImage, 'image_raw/compressed'))
+        self._sequence = 0
+        self._unable = 0
+        self._losses = 0
+        self._health = Health()
+
+    def activate(self) -> None:
+        """Start to capture."""
+        form = self._source.open()
+        self.while_active.callback(self._source.close)
+        self._pool = self._make_pool(form)
+        self._stop = threading.Event()
+        thread = threading.Thread(target=self._run, args=(form,), name='capture', daemon=True)
+        self.while_active.callback(self._end, thread)
+        thread.start()
+
+    def health(self) -> Health:
+        """Say whether the camera delivers."""
+        values = {'frames': self._sequence, 'no slot free': self._unable, 'losses': self._losses}
+        return Health(self._health.level, self._health.message, {**values, **self._health.values})
+
+    def _make_source(self) -> Source:
+        source: str = self.values['source']
+        if source == SIM:
+            world = load_world(self.values['world'])
+            return SimulatedCamera(world, clock=self.now_ns, epoch_ns=int(self.values['world_epoch_ns']))
+        return choose_source(source, clock=self.now_ns, loop=self.values['loop'], intrinsics=self._calibration)
+
+    def _make_pool(self, form: PictureFormat) -> FramePool:
+        slot_bytes = frame_bytes(Encoding.BGR8, form.width, form.height)
+        return FramePool.create(self.pool_name('frames'), slots=self.values['pool_slots'], slot_bytes=slot_bytes)
+
+    def _end(self, thread: threading.Thread) -> None:
+        self._stop.set()
+        self._source.close()
+        thread.join(JOIN_S)
+        self._pool.close()
+
+    def _run(self, form: PictureFormat) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                self._health = Health(OK, f'{form.width}x{form.height} at {form.rate_hz:g} Hz')
+                self._capture_all(form, backoff)
+            except SourceEnded as end:
+                self._health = Health(WARN, str(end))
+                self.get_logger().info(str(end))
+                return
+            except SourceLost as loss:
+                if self._stop.is_set():
+                    return
+                self._losses += 1
+                self._health = Health(ERROR, str(loss))
+                self.get_logger().error(str(loss))
+            except FacefusionError as error:
+                self._health = Health(ERROR, str(error))
+                self.get_logger().error(str(error))
+            form = self._reopen(backoff) or form
+
+    def _reopen(self, backoff: Backoff) -> PictureFormat | None:
+        """Try until the camera is back; None once stopped."""
+        self._source.close()
+        while not self._stop.wait(backoff.next_s()):
+            try:
+                form = self._source.open()
+                if frame_bytes(Encoding.BGR8, form.width, form.height) > self._pool.slot_bytes:
+                    self._pool.close()
+                    self._pool = self._make_pool(form)
+            except FacefusionError as error:
+                self._health = Health(ERROR, str(error))
+                continue
+            self.get_logger().info('the camera is back')
+            return form
+        return None
+
+    def _capture_all(self, form: PictureFormat, backoff: Backoff) -> None:
+        picture = np.empty((form.height, form.width, 3), np.uint8)
+        while not self._stop.is_set():
+            try:
+                self._capture(form, picture)
+            except PoolExhausted as error:
+                self._unable += 1
+                self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+                self._source.capture(picture)
+            backoff.reset()
+
+    def _capture(self, form: PictureFormat, picture: NDArray[np.uint8]) -> None:
+        with self._pool.writing() as slot:
+            pixels = slot.picture(form.width, form.height, Encoding.BGR8)
+            capture = self._source.capture(pixels)
+            begin_ns = capture.stamp_ns
+            info = FrameInfo(
+                begin_ns, self.values['frame_id'], self._sequence, exposure_s=capture.exposure_s, gain=capture.gain
+            )
+            wanted = self._image.wanted or self._compressed.wanted
+            if wanted:  # once published, the slot is the blender's to change
+                np.copyto(picture, pixels)
+            ref = slot.publish(info)
+        self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), 0)))
+        self._sequence += 1
+        self._camera_info.publish(to_camera_info(form.intrinsics, form.width, form.height, info))
+        if wanted:
+            self._image.publish(lambda: to_image(picture, info))
+            self._compressed.publish(lambda: to_compressed(picture, info))
+
+
+def main() -> int:
+    """Run the node alone."""
+    return run(Camera)

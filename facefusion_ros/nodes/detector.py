@@ -1,0 +1,93 @@
+"""The detector: finds the faces in the newest frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from facefusion_ros import msg
+from facefusion_ros.faces.finder import FaceFinder, FinderSettings
+from facefusion_ros.frames.pool import FrameReader
+from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.ros import qos
+from facefusion_ros.ros.messages import from_frame_ref, to_face_array, with_stage
+from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.stage import Health, Passage, StageNode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT = FinderSettings()
+
+
+class Detector(StageNode):
+    """Takes ``frame``, publishes ``faces``."""
+
+    NAME = 'detector'
+    TABLE = (
+        Parameter(
+            'detection_interval',
+            DEFAULT.detection_interval,
+            'Frames from one detection to the next; faces are tracked in between',
+            'frames',
+            1,
+            60,
+        ),
+        Parameter(
+            'tracking',
+            DEFAULT.tracking,
+            'How a face is kept between detections: followed in the picture (flow), or held for the blender to move (hold)',
+            choices=('flow', 'hold'),
+        ),
+        Parameter('coast_s', DEFAULT.coast_s, 'How long a face that is not found any more is kept', 's', 0.0, 5.0),
+    )
+
+    def configure(self) -> None:
+        """Load the cascades."""
+        self._finder = FaceFinder(_settings(self.values))
+        self._passage = Passage()
+        self._found = 0
+        self._faces = self.advertise(msg.FaceArray, 'faces')
+
+    def activate(self) -> None:
+        """Take frames."""
+        self._finder.reset()
+        self._reader = self.while_active.enter_context(FrameReader())
+        self.take(msg.FrameRef, 'frame', self._on_frame, qos.NEWEST)
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Take new settings."""
+        settings = _settings(values)
+        if self.configured:
+            self._finder.settings = settings
+
+    def health(self) -> Health:
+        """Say how many frames had a face."""
+        return Health(values={**self._passage.values(), 'frames with a face': self._found})
+
+    def _on_frame(self, message: msg.FrameRef) -> None:
+        begin_ns = self.now_ns()
+        ref = from_frame_ref(message)
+        dropped = self._passage.arrive(ref.info.sequence)
+        try:
+            with self._reader.lease(ref) as lease:
+                faces = self._finder.find(lease.pixels, ref.info.stamp_ns)
+        except PoolError as error:
+            self._passage.lose()
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        end_ns = self.now_ns()
+        self._faces.publish(to_face_array(with_stage(ref, self.NAME, begin_ns, end_ns, dropped), faces))
+        self._passage.busy_ns += end_ns - begin_ns
+        self._found += bool(faces)
+
+
+def _settings(values: Mapping[str, Any]) -> FinderSettings:
+    return FinderSettings(
+        detection_interval=values['detection_interval'], tracking=values['tracking'], coast_s=values['coast_s']
+    )
+
+
+def main() -> int:
+    """Run the node alone."""
+    return run(Detector)

@@ -1,0 +1,127 @@
+"""The renderer: shows the output and says how long each frame took from capture to display."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import Illuminance
+
+from facefusion_ros import msg
+from facefusion_ros.displays.open import open_sink
+from facefusion_ros.frames.frame import Frame
+from facefusion_ros.frames.pool import FrameReader
+from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.ros import qos
+from facefusion_ros.ros.messages import from_frame_ref, to_timing, with_stage
+from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.stage import ERROR, OK, Health, Passage, StageNode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.frames.frame import FrameRef
+
+WINDOW = 300
+"""Frames over which the live numbers are computed."""
+NUMBERS_EVERY = 10
+"""Frames from one update of the live numbers to the next."""
+
+
+class Renderer(StageNode):
+    """Takes ``output/frame``, publishes ``timing``."""
+
+    NAME = 'renderer'
+    TABLE = (
+        Parameter(
+            'display',
+            'none',
+            'Where the output is shown: none, web:PORT, file:PATH.mp4, or compare:PATH.mp4 (camera and result side by side)',
+            fixed=True,
+        ),
+        Parameter('rate_hz', 30.0, 'Nominal frame rate of a video file', 'Hz', 1.0, 240.0, fixed=True),
+    )
+
+    def configure(self) -> None:
+        """Open the display."""
+        self._sink = open_sink(self.values['display'], rate_hz=self.values['rate_hz'])
+        self.while_configured.callback(self._sink.close)
+        self._passage = Passage()
+        self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
+        self._shown_ns: deque[int] = deque(maxlen=WINDOW)
+        self._dropped = 0
+        self._faces = 0
+        self._lux = float('nan')
+        self._original: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._timing = self.advertise(msg.FrameTiming, 'timing')
+
+    def activate(self) -> None:
+        """Take output frames."""
+        self._reader = self.while_active.enter_context(FrameReader())
+        self.take(msg.FrameRef, 'output/frame', self._on_frame, qos.NEWEST)
+        self.take(msg.Provenance, 'provenance', self._on_provenance, qos.NEWEST)
+        self.take(Illuminance, 'illuminance', self._on_illuminance, qos.NEWEST)
+
+    def health(self) -> Health:
+        """Say how the display is and what the latency was of late."""
+        numbers = self._numbers() if self._latencies_ms else {}
+        values = {**self._passage.values(), **{key: f'{value:.1f}' for key, value in numbers.items()}}
+        failed = self._sink.failed
+        return Health(ERROR if failed else OK, failed or 'running', values)
+
+    def _on_provenance(self, message: msg.Provenance) -> None:
+        self._faces = len(message.face_ids)
+
+    def _on_illuminance(self, message: Illuminance) -> None:
+        self._lux = message.illuminance
+
+    def _on_frame(self, message: msg.FrameRef) -> None:
+        begin_ns = self.now_ns()
+        ref = from_frame_ref(message)
+        dropped = self._passage.arrive(ref.info.sequence)
+        try:
+            self._show(ref)
+        except PoolError as error:
+            self._passage.lose()
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        end_ns = self.now_ns()
+        ref = with_stage(ref, self.NAME, begin_ns, end_ns, dropped)
+        self._timing.publish(to_timing(ref.info))
+        self._passage.busy_ns += end_ns - begin_ns
+        self._latencies_ms.append((end_ns - ref.info.stamp_ns) / 1e6)
+        self._shown_ns.append(end_ns)
+        self._dropped += sum(entry.dropped for entry in ref.info.journal)
+        if self._passage.frames % NUMBERS_EVERY == 0:
+            stages = {f'stage.{entry.stage}_ms': (entry.end_ns - entry.begin_ns) / 1e6 for entry in ref.info.journal}
+            counts = {'faces': self._faces, 'dropped': self._dropped, 'lux': self._lux}
+            self._sink.update({**self._numbers(), **stages, **counts})
+
+    def _show(self, ref: FrameRef) -> None:
+        with self._reader.lease(ref) as lease:
+            frame = Frame(lease.pixels, ref.info, ref.encoding)
+            if not getattr(self._sink, "compares", True):
+                self._sink.show(frame, None)
+                return
+            if self._original.shape != lease.pixels.shape:
+                self._original = np.empty(lease.pixels.shape, np.uint8)
+            lease.original(self._original)
+            self._sink.show(frame, Frame(self._original, ref.info, ref.encoding))
+
+    def _numbers(self) -> dict[str, float]:
+        p50, p95 = np.percentile(self._latencies_ms, (50, 95))
+        span_s = (self._shown_ns[-1] - self._shown_ns[0]) / 1e9
+        fps = (len(self._shown_ns) - 1) / span_s if span_s > 0 else 0.0
+        return {
+            'fps': fps,
+            'latency_ms': self._latencies_ms[-1],
+            'latency_p50_ms': float(p50),
+            'latency_p95_ms': float(p95),
+        }
+
+
+def main() -> int:
+    """Run the node alone."""
+    return run(Renderer)

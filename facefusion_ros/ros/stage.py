@@ -1,0 +1,240 @@
+"""What all nodes have in common: a lifecycle that starts itself, parameters from a table, and diagnostics."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+from facefusion_ros.errors import FacefusionError
+from facefusion_ros.ros import qos
+from facefusion_ros.ros.parameters import Parameter, declare
+from facefusion_ros.sensors.sampling import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rclpy.lifecycle import State as LifecycleState
+    from rclpy.publisher import Publisher
+    from rclpy.qos import QoSProfile
+
+    from facefusion_ros.sensors.sampling import Counters
+    from facefusion_ros.sensors.sampling import Health as SensorHealth
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+
+AUTOSTART = Parameter('autostart', True, 'Whether the node configures and activates itself when it starts', fixed=True)  # noqa: FBT003
+REPORT_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a node is, for ``/diagnostics``."""
+
+    level: bytes = OK
+    message: str = 'running'
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+class Passage:
+    """Counts the frames that go through a stage and those it passed over; written by the stage's own thread."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.dropped = 0
+        self.gone = 0
+        self.busy_ns = 0
+        self._last: int | None = None
+        self._unreported = 0
+
+    def arrive(self, sequence: int) -> int:
+        """Take note of a frame's number; returns how many were passed over since the last that went through."""
+        if self._last is not None and sequence > self._last + 1:
+            self._unreported += sequence - self._last - 1
+            self.dropped += sequence - self._last - 1
+        self._last = sequence
+        self.frames += 1
+        dropped, self._unreported = self._unreported, 0
+        return dropped
+
+    def lose(self) -> None:
+        """Take note that the frame that arrived last could not be used after all."""
+        self.frames -= 1
+        self.dropped += 1
+        self.gone += 1
+        self._unreported += 1
+
+    def values(self) -> dict[str, object]:
+        """Return the counts for diagnostics."""
+        mean_ms = self.busy_ns / max(self.frames, 1) / 1e6
+        return {'frames': self.frames, 'dropped': self.dropped, 'gone': self.gone, 'mean ms': f'{mean_ms:.2f}'}
+
+
+class LazyPublisher:
+    """A publisher whose message is made only while somebody subscribes."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody subscribes."""
+        return bool(self._publisher.get_subscription_count())
+
+    def publish(self, make: Callable[[], Any]) -> None:
+        """Publish what ``make`` returns, if it is wanted."""
+        if self.wanted:
+            self._publisher.publish(make())
+
+
+class StageNode(LifecycleNode):
+    """A lifecycle node of this package.
+
+    A subclass names its parameters in ``TABLE`` and overrides ``configure`` (make what needs no input), ``activate``
+    (start to take input), ``change`` and ``health``. What it makes it hands to ``while_configured`` or ``while_active``,
+    which let go of it again. A FacefusionError from configure or activate is logged as one line and fails the transition.
+    """
+
+    NAME: ClassVar[str]
+    TABLE: ClassVar[Sequence[Parameter]] = ()
+
+    def __init__(self) -> None:
+        super().__init__(self.NAME)
+        self.failure: str | None = None
+        self.state = 'unconfigured'
+        self.while_configured = ExitStack()
+        self.while_active = ExitStack()
+        self.values: dict[str, Any] = {}
+        self.values = declare(self, (AUTOSTART, *self.TABLE), self._apply)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', qos.PUBLISH)
+        self.create_timer(REPORT_PERIOD_S, self._report)
+
+    # What a node overrides.
+
+    def configure(self) -> None:
+        """Make what the node works with; ``self.values`` holds the parameters."""
+
+    def activate(self) -> None:
+        """Start to work."""
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Take parameters changed at run time (all of them, already merged); a FacefusionError refuses them."""
+
+    def health(self) -> Health:
+        """Say how the node is while it is active."""
+        return Health()
+
+    # What a node uses.
+
+    @property
+    def configured(self) -> bool:
+        """Whether what ``configure`` makes is there."""
+        return self.state in {'inactive', 'active'}
+
+    def advertise(self, kind: type, topic: str) -> Publisher:
+        """Make a publisher that lives until cleanup."""
+        publisher = self.create_publisher(kind, topic, qos.PUBLISH)
+        self.while_configured.callback(self.destroy_publisher, publisher)
+        return publisher
+
+    def take(self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> None:
+        """Subscribe until deactivated."""
+        self.while_active.callback(self.destroy_subscription, self.create_subscription(kind, topic, callback, profile))
+
+    def now_ns(self) -> int:
+        """Return the ROS clock's time, nanoseconds."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def pool_name(self, what: str) -> str:
+        """Name a frame pool so that pipelines of other domains and namespaces have others."""
+        domain = os.environ.get('ROS_DOMAIN_ID') or '0'
+        return f'{domain}{self.get_namespace().rstrip("/")}/{what}'
+
+    # The lifecycle.
+
+    def autostart(self) -> None:
+        """Configure and activate, as launched; raises FacefusionError where that fails."""
+        if not self.values['autostart']:
+            return
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                message = self.failure or f'{self.NAME} did not start'
+                raise FacefusionError(message)
+
+    def stop(self) -> None:
+        """Deactivate and clean up, whatever the state."""
+        self.while_active.close()
+        self.while_configured.close()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle callback."""
+        return self._transition('inactive', self.configure) or super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle callback."""
+        return self._transition('active', self.activate) or super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle callback."""
+        return self._transition('inactive', self.while_active.close) or super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle callback."""
+        return self._transition('unconfigured', self.while_configured.close) or super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle callback."""
+        return self._transition('finalized', self.stop) or super().on_shutdown(state)
+
+    def _transition(self, state: str, act: Callable[[], None]) -> TransitionCallbackReturn | None:
+        try:
+            act()
+        except FacefusionError as error:
+            self.failure = str(error)
+            self.get_logger().error(self.failure)
+            (self.while_configured if state == 'inactive' else self.while_active).close()
+            return TransitionCallbackReturn.FAILURE
+        self.state = state
+        self.failure = None
+        return None
+
+    # Parameters and diagnostics.
+
+    def _apply(self, changed: Mapping[str, Any]) -> None:
+        if not self.values:
+            return
+        merged = {**self.values, **changed}
+        self.change(merged)
+        self.values = merged
+
+    def _report(self) -> None:
+        if self.state == 'active':
+            health = self.health()
+        elif self.failure:
+            health = Health(ERROR, self.failure)
+        else:
+            health = Health(message=self.state)
+        status = DiagnosticStatus(
+            level=health.level,
+            name=f'{self.get_fully_qualified_name().lstrip("/")}: {self.NAME}',
+            message=health.message,
+            hardware_id=str(os.getpid()),
+            values=[KeyValue(key=key, value=str(value)) for key, value in health.values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+def sampling_health(health: SensorHealth, counters: Counters, values: Mapping[str, object] | None = None) -> Health:
+    """Say how a sensor is that a sampling loop reads."""
+    level = {State.OK: OK, State.RECOVERING: WARN, State.FAILED: ERROR}[health.state]
+    counts = {'readings': counters.readings, 'recoveries': counters.recoveries}
+    errors = {f'errors {kind}': count for kind, count in counters.errors.items()}
+    return Health(level, health.reason or health.state.value, {**counts, **errors, **(values or {})})
