@@ -98,7 +98,7 @@ _TWIGS: tuple[Points, ...] = (
 )
 
 # Upper limit of the mask by distance from the midline: over the brows, below the hair.
-_MASK_TOP: Points = ((0, -32), (25, -32), (42, -30), (53, -22), (62, -9), (70, 8))
+_MASK_TOP: Points = ((0, -35), (20, -34), (38, -30), (52, -22), (62, -9), (70, 8))
 # Where the mask ends towards the sides by height, as a fraction of the outline: inside the hair, over the chin.
 _MASK_SIDE: Points = ((-30, 0.90), (15, 0.92), (45, 0.96), (70, 0.985), (105, 0.995))
 
@@ -133,7 +133,7 @@ def _landmarks() -> NDArray[np.float32]:
 def _mask(half: Half) -> Plane:
     """Soft mask from the brows to the chin, within the outline of the face."""
     inside = ramp(curve(_MASK_SIDE, half.y) - anatomy.outline_ratio(half), 0.0, 0.10)
-    return inside * ramp(half.y - curve(_MASK_TOP, half.x), -12.0, 0.0)
+    return inside * ramp(half.y - curve(_MASK_TOP, half.x), -13.0, 0.0)
 
 
 def _body_colours(half: Half, ceramic: Ceramic) -> Plane:
