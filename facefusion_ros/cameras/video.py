@@ -123,9 +123,11 @@ class VideoSource:
         else:
             picture, stamp_ns, dropped = (*self._next_of_file(), 0)
         self._convert(picture, out)
-        # Two pictures of one instant would be one picture to whoever looks frames up by their stamps.
-        self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
-        return Capture(self._last_stamp_ns, dropped=dropped)
+        # Frames are looked up by their stamps: no two may have the same. A clock that was set back is followed.
+        if self._last_stamp_ns - _NS < stamp_ns <= self._last_stamp_ns:
+            stamp_ns = self._last_stamp_ns + 1
+        self._last_stamp_ns = stamp_ns
+        return Capture(stamp_ns, dropped=dropped)
 
     def close(self) -> None:
         """Let go; a waiting ``capture`` raises SourceLost at once."""
@@ -194,6 +196,8 @@ class VideoSource:
             return 'another program uses the camera: end that program'
         if number in {errno.ENODEV, errno.ENXIO}:
             return 'the camera has been unplugged: plug it in again'
+        if self._is_device and number in {errno.ENOTTY, errno.EINVAL}:
+            return 'this is not a camera, or not one that can do what is asked of it: look at it with `v4l2-ctl --all`'
         if number == errno.ECONNREFUSED:
             return 'nobody answers there: start the stream, or mend host and port'
         if isinstance(error, av.error.ExitError) or number in {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}:

@@ -1,4 +1,7 @@
+import errno
 import itertools
+import os
+import re
 import socket
 import threading
 
@@ -202,8 +205,24 @@ def test_missing_empty_and_other_things_say_what_to_do(tmp_path, clock):
         opened('/dev/video987', clock)
 
 
+@pytest.mark.parametrize(
+    ('url', 'number', 'cure'),
+    [
+        ('/dev/video0', errno.EACCES, r'usermod -aG video'),
+        ('/dev/video0', errno.EBUSY, 'end that program'),
+        ('/dev/video0', errno.ENODEV, 'plug it in again'),
+        ('film.mp4', errno.EACCES, 'make it readable'),
+        ('film.mp4', errno.EIO, r'Input/output error.*ffprobe'),
+        ('rtsp://camera/1', errno.ETIMEDOUT, 'look at the address'),
+    ],
+)
+def test_what_the_system_says_becomes_a_cure(clock, url, number, cure):
+    said = VideoSource(url, clock=clock)._cure(OSError(number, os.strerror(number)))
+    assert re.search(cure, said)
+
+
 def test_a_device_that_is_no_camera_is_told(clock):
-    with pytest.raises(SourceLost, match='/dev/null'):
+    with pytest.raises(SourceLost, match='/dev/null: this is not a camera'):
         opened('/dev/null', clock)
 
 
@@ -230,6 +249,16 @@ def test_damage_in_the_middle_costs_pictures_not_the_rest(tmp_path, film, greys,
     seen, _ = numbers(source, (64, 48))
     assert seen[:5] == [0, 1, 2, 3, 4]
     assert seen[-3:] == [17, 18, 19]
+    source.close()
+
+
+def test_a_clock_that_is_set_back_is_followed_and_gives_no_stamp_twice(tmp_path, film, greys):
+    hour = 3_600_000_000_000
+    times = iter([hour, hour, hour, *[5] * 40])
+    source, _ = opened(film(tmp_path / 'film.mp4', greys(3)), times.__next__)
+    out = np.empty((48, 64, 3), np.uint8)
+    assert source.capture(out).stamp_ns == hour
+    assert source.capture(out).stamp_ns == 5
     source.close()
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import gc
+import mmap
 import os
 import secrets
 import threading
@@ -401,6 +402,22 @@ def test_a_name_that_is_no_file_name_is_refused(bad):
 def test_a_pool_without_room_is_refused(name, slots, slot_bytes):
     with pytest.raises(PoolError, match='needs slots with room'):
         FramePool.create(name, slots=slots, slot_bytes=slot_bytes)
+
+
+def test_undo_takes_memory_only_for_what_was_changed(name, reader, pool_files):
+    size = 1000 * 1000 * 3
+    with FramePool.create(name, slots=2, slot_bytes=size) as pool:
+
+        def taken():
+            return pool_files(name)[0].stat().st_blocks * 512
+
+        before = taken()
+        assert 2 * size <= before <= 2 * size + 8 * mmap.PAGESIZE
+        ref = write(pool, noise(1, (1000, 1000, 3)))
+        for _ in range(3):
+            with reader.revise(ref, [(100, 100, 50, 40)]) as revision:
+                revision.pixels[100:140, 100:150] = 0
+        assert before < taken() <= before + 50 * 40 * 3 + mmap.PAGESIZE
 
 
 def test_closing_under_a_view_keeps_the_view(name):
