@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facefusion_ros.app import launch
@@ -12,6 +11,7 @@ from facefusion_ros.app.share import launch_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 RESULTS = ('demo.mp4', 'demo.mcap', 'contact_sheet.png', 'summary.json')
 HEAD_START_S = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,11 @@ class Replacement:
         size = self._swapper.size
         while len(self._patches) < len(faces):
             self._patches.append(np.empty((size, size, 4), np.uint8))
-        patches = [
-            FacePatch(face, out, self._swapper.swap(pixels, face, out))
-            for face, out in zip(faces, self._patches, strict=False)
-        ]
+        patches = []
+        for face, out in zip(faces, self._patches, strict=False):
+            # Landmarks that no pose explains raise ValueError: such a face stays as it is.
+            with suppress(ValueError):
+                patches.append(FacePatch(face, out, self._swapper.swap(pixels, face, out)))
         placements = self.blender.plan(patches, stamp_ns, pixels.shape[1], pixels.shape[0])
         self.blender.apply(pixels, placements)
         return tuple(placement.region for placement in placements)

@@ -26,7 +26,7 @@ DEPTH = 30
 class Recorder:
     """Subscribes to topics as they appear and writes what arrives, as it arrives.
 
-    Without ``topics`` it takes all in the node's namespace, and ``/diagnostics``, but for raw pictures, which fill a disk.
+    Without ``topics`` it takes all in the node's namespace, and ``/diagnostics``, but no raw pictures: they fill disks.
     A disk that is full stops the recording and not what is recorded: ``failed`` then says why.
     """
 
@@ -102,8 +102,9 @@ class Recorder:
         if reliable and not latched:
             self.bag.add_topic(topic, type_name)
         else:
+            reliability = 'reliable' if reliable else 'best_effort'
             durability = 'transient_local' if latched else 'volatile'
-            self.bag.add_topic(topic, type_name, OfferedQos('reliable' if reliable else 'best_effort', durability, DEPTH))
+            self.bag.add_topic(topic, type_name, OfferedQos(reliability, durability, DEPTH))
         self._subscriptions[topic] = self._node.create_subscription(
             kind, topic, lambda cdr: self._on_message(topic, type_name, cdr), profile, raw=True
         )

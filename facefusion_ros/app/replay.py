@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,8 @@ from facefusion_ros.ros.image import from_compressed, from_image
 from facefusion_ros.ros.messages import from_time, vector
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from facefusion_ros.app.bag.reader import Message

@@ -218,6 +218,11 @@ class VideoFile:
         return self._failed
 
     @property
+    def compares(self) -> bool:
+        """Whether the camera's picture is shown beside the result."""
+        return self._captions is not None
+
+    @property
     def dropped(self) -> int:
         """Frames left out because the encoder was behind."""
         return self._dropped

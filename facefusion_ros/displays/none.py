@@ -15,6 +15,7 @@ class NoDisplay:
 
     failed: None = None
     dropped = 0
+    compares = False
 
     def show(self, frame: Frame, original: Frame | None) -> None:
         """Do nothing."""

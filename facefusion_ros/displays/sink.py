@@ -28,6 +28,10 @@ class Sink(Protocol):
         """One line for a person: why nothing is shown any more and what to do; None while all is well."""
 
     @property
+    def compares(self) -> bool:
+        """Whether ``show`` wants the original."""
+
+    @property
     def dropped(self) -> int:
         """Frames this display had to leave out because it was behind."""
 

@@ -37,7 +37,7 @@ SILENT_S = 2.0
 
 
 class Blender(StageNode):
-    """Takes ``patches``, ``imu/data_raw``, ``illuminance`` and ``camera_info``; publishes ``output/...`` and ``provenance``."""
+    """Takes ``patches``, ``imu/data_raw``, ``illuminance``, ``camera_info``; gives ``output/*`` and ``provenance``."""
 
     NAME = 'blender'
     TABLE = (

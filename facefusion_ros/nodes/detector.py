@@ -36,7 +36,7 @@ class Detector(StageNode):
         Parameter(
             'tracking',
             DEFAULT.tracking,
-            'How a face is kept between detections: followed in the picture (flow), or held for the blender to move (hold)',
+            'How a face is kept between detections: followed in the picture (flow), or held for the gyro (hold)',
             choices=('flow', 'hold'),
         ),
         Parameter('coast_s', DEFAULT.coast_s, 'How long a face that is not found any more is kept', 's', 0.0, 5.0),

@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import Illuminance
 
 from facefusion_ros import msg
-from facefusion_ros.displays.open import open_sink
+from facefusion_ros.displays.open import ACCEPTED, open_sink
 from facefusion_ros.frames.frame import Frame
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.frames.segment import PoolError
@@ -38,15 +38,16 @@ class Renderer(StageNode):
         Parameter(
             'display',
             'none',
-            'Where the output is shown: none, web:PORT, file:PATH.mp4, or compare:PATH.mp4 (camera and result side by side)',
+            f'Where the output is shown: {ACCEPTED}',
             fixed=True,
         ),
+        Parameter('persona', '', 'Who is shown, for the caption where two pictures are compared', fixed=True),
         Parameter('rate_hz', 30.0, 'Nominal frame rate of a video file', 'Hz', 1.0, 240.0, fixed=True),
     )
 
     def configure(self) -> None:
         """Open the display."""
-        self._sink = open_sink(self.values['display'], rate_hz=self.values['rate_hz'])
+        self._sink = open_sink(self.values['display'], self.values['rate_hz'], self.values['persona'])
         self.while_configured.callback(self._sink.close)
         self._passage = Passage()
         self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
@@ -102,7 +103,7 @@ class Renderer(StageNode):
     def _show(self, ref: FrameRef) -> None:
         with self._reader.lease(ref) as lease:
             frame = Frame(lease.pixels, ref.info, ref.encoding)
-            if not getattr(self._sink, "compares", True):
+            if not self._sink.compares:
                 self._sink.show(frame, None)
                 return
             if self._original.shape != lease.pixels.shape:

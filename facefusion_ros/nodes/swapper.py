@@ -95,7 +95,10 @@ class Swapper(StageNode):
             for face in map(from_face, faces):
                 with self._pool.writing() as slot:
                     out = slot.picture(self._size, self._size, Encoding.BGRA8)
-                    image_from_patch = self._swapper.swap(lease.pixels, face, out)
+                    try:
+                        image_from_patch = self._swapper.swap(lease.pixels, face, out)
+                    except ValueError:  # landmarks that no pose explains: this face stays as it is
+                        continue
                     patches.append(
                         to_face_patch(face, slot.publish(ref.info), image_from_patch, self._persona.name, self._digest)
                     )

@@ -1,6 +1,6 @@
 """Pictures to ``sensor_msgs`` and back, without cv_bridge and without a needless copy.
 
-An array assigned to ``Image.data`` is checked element by element and costs hundreds of milliseconds for a large picture;
+An array assigned to ``Image.data`` is checked element by element, which takes hundreds of milliseconds;
 ``array.frombytes`` of a memoryview costs one copy (ros2/rosidl_python issue 156).
 """
 
@@ -68,7 +68,8 @@ def _through_cv_bridge(message: Image) -> NDArray[np.uint8]:
     try:
         from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
-        text = f'image encoding {message.encoding!r} is not one of {", ".join(_CHANNELS)}: convert it, or install cv_bridge'
+        known = ', '.join(_CHANNELS)
+        text = f'image encoding {message.encoding!r} is not one of {known}: convert it, or install cv_bridge'
         raise ImageError(text) from error
     try:
         return np.asarray(CvBridge().imgmsg_to_cv2(message, 'bgr8'), np.uint8)

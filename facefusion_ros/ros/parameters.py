@@ -60,9 +60,9 @@ class Parameter:
 def declare(node: Node, table: Sequence[Parameter], apply: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Declare the parameters and return their values.
 
-    ``apply`` is called with the changed values whenever somebody sets parameters while the node runs; a FacefusionError it
-    raises refuses the change, with its text as the reason. Raises ParameterError where a value given at the start will
-    not do.
+    ``apply`` is called with the changed values whenever somebody sets parameters while the node runs; a FacefusionError
+    it raises refuses the change, with its text as the reason. Raises ParameterError where a value given at the start
+    will not do.
     """
     rows = {row.name: row for row in table}
     values: dict[str, Any] = {}

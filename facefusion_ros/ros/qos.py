@@ -1,7 +1,7 @@
 """Quality of service, the same everywhere.
 
-Drivers and stages publish reliably, because a reliable publisher serves every subscriber; those who consume a stream take
-best effort with depth 1, so that the newest message replaces one that waits (REP-2003 and image_pipeline's policy).
+Drivers and stages publish reliably, because a reliable publisher serves every subscriber; those who consume a stream
+take best effort with depth 1, so that the newest message replaces one that waits (REP-2003, image_pipeline's policy).
 The depth is explicit, because the system default differs between middlewares.
 """
 

@@ -24,7 +24,7 @@ JOIN_S = 2.0
 
 
 class _Spinner(threading.Thread):
-    """Spins one node; a defect in a callback ends the process instead of leaving a node that is dead but looks alive."""
+    """Spins one node; a defect in a callback ends the process, so that no node is dead and looks alive."""
 
     def __init__(self, node: StageNode, stop: threading.Event) -> None:
         super().__init__(name=node.NAME, daemon=True)
@@ -63,8 +63,7 @@ def run(*kinds: Callable[[], StageNode]) -> int:
     nodes: list[StageNode] = []
     code = 0
     try:
-        for kind in kinds:
-            nodes.append(kind())
+        nodes.extend(kind() for kind in kinds)
         for node in reversed(nodes):  # the end of the line first, so that nothing is sent to nobody
             node.autostart()
         for node in nodes:

@@ -97,8 +97,9 @@ class StageNode(LifecycleNode):
     """A lifecycle node of this package.
 
     A subclass names its parameters in ``TABLE`` and overrides ``configure`` (make what needs no input), ``activate``
-    (start to take input), ``change`` and ``health``. What it makes it hands to ``while_configured`` or ``while_active``,
-    which let go of it again. A FacefusionError from configure or activate is logged as one line and fails the transition.
+    (start to take input), ``change`` and ``health``. What it makes it hands to ``while_configured`` or
+    ``while_active``, which let go of it again. A FacefusionError from configure or activate is logged as one line and
+    fails the transition.
     """
 
     NAME: ClassVar[str]

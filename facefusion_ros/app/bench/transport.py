@@ -1,8 +1,8 @@
 """How long a picture takes from one process to another: by reference, and as a ``sensor_msgs/Image``.
 
-Both ways run in turn, in the same two processes, over the same middleware. A hop begins when the camera's pixels are ready
-(in the pool's slot, or in an array that still has to be put into a message) and ends when the other process has them as
-an array it can read. Both clocks are the machine's monotonic one.
+Both ways run in turn, in the same two processes, over the same middleware. A hop begins when the camera's pixels are
+ready (in the pool's slot, or in an array that still has to be put into a message) and ends when the other process has
+them as an array it can read. Both clocks are the machine's monotonic one.
 """
 
 from __future__ import annotations
