@@ -30,6 +30,9 @@ from facefusion_ros.ros.messages import from_time, from_timing
 from facefusion_ros.ros.parameters import Parameter, declare
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from facefusion_ros.app.bag.reader import Message
     from facefusion_ros.app.contact_sheet import Picture
 
 PATIENCE_S = 30.0
@@ -185,23 +188,28 @@ class Witness(Node):  # type: ignore[misc]
 
 def paired_pictures(bag: Path, before: str, after: str, most: int) -> list[tuple[Picture, Picture, str]]:
     """Return pictures of two topics with the same stamp, spread over the bag, with the time as the caption."""
-    kept: dict[str, dict[int, CompressedImage]] = {before: {}, after: {}}
-    for message in BagReader(bag):
-        if message.topic in kept:
-            picture = deserialize_message(message.cdr, CompressedImage)
-            kept[message.topic][from_time(picture.header.stamp)] = picture
-    stamps = sorted(kept[before].keys() & kept[after].keys())
-    if not stamps:
+    stamps: dict[str, set[int]] = {before: set(), after: set()}
+    for stamp, message in _pictures(bag, stamps):
+        stamps[message.topic].add(stamp)
+    both = sorted(stamps[before] & stamps[after])
+    if not both:
         return []
-    chosen = [stamps[round(i * (len(stamps) - 1) / max(most - 1, 1))] for i in range(min(most, len(stamps)))]
+    chosen = {both[round(i * (len(both) - 1) / max(most - 1, 1))] for i in range(most)}
+    pictures: dict[str, dict[int, Picture]] = {before: {}, after: {}}
+    for stamp, message in _pictures(bag, pictures):
+        if stamp in chosen:
+            pictures[message.topic][stamp] = from_compressed(deserialize_message(message.cdr, CompressedImage))
     return [
-        (
-            from_compressed(kept[before][stamp]),
-            from_compressed(kept[after][stamp]),
-            f'{(stamp - stamps[0]) / 1e9:.1f} s',
-        )
-        for stamp in chosen
+        (pictures[before][stamp], pictures[after][stamp], f'{(stamp - both[0]) / 1e9:.1f} s')
+        for stamp in sorted(chosen)
     ]
+
+
+def _pictures(bag: Path, topics: Collection[str]) -> Iterator[tuple[int, Message]]:
+    """Yield stamp and message of every picture on the topics."""
+    for message in BagReader(bag):
+        if message.topic in topics:
+            yield from_time(deserialize_message(message.cdr, CompressedImage).header.stamp), message
 
 
 def main() -> int:

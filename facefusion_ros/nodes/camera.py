@@ -160,7 +160,7 @@ class Camera(StageNode):
             if wanted:  # once published, the slot is the blender's to change
                 np.copyto(picture, pixels)
             ref = slot.publish(info)
-        self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), 0)))
+        self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), capture.dropped)))
         self._sequence += 1
         self._camera_info.publish(to_camera_info(form.intrinsics, form.width, form.height, info))
         if wanted:
