@@ -107,10 +107,11 @@ def resolve(path: Path, arguments: Mapping[str, str], environ: Mapping[str, str]
         )
     resolver = _Resolver(Scope(dict(arguments), dict(environ), _folder(path)))
     resolver.file(root)
-    unknown = arguments.keys() - resolver.settable
-    if unknown:
-        known = _written(resolver.settable)
-        raise LaunchFileError(f'{path}: unknown argument {_written(unknown)}; known are {known}')
+    if arguments.keys() - resolver.settable:
+        # Those of files that are included under other conditions are known as well.
+        known = resolver.settable | {argument.name for argument in _arguments(path, environ, 0)}
+        if unknown := arguments.keys() - known:
+            raise LaunchFileError(f'{path}: unknown argument {_written(unknown)}; known are {_written(known)}')
     return Plan(tuple(resolver.processes))
 
 

@@ -256,6 +256,8 @@ def test_unknown_arguments_are_refused_with_those_known(robot: Package) -> None:
     body = '<arg name="a" default="1"/><include file="$(dirname)/inc.launch.xml"><arg name="set" value="2"/></include>'
     assert refusal(robot, body, b='1', set='3') == ': unknown argument b:=, set:=; known are a:=, inner:='
     robot.plan(body, inner='2')
+    body = '<include file="$(dirname)/inc.launch.xml" if="0"/>'
+    robot.plan(body, inner='2')
 
 
 @pytest.mark.parametrize(
