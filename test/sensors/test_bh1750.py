@@ -52,14 +52,18 @@ def test_any_illuminance_is_read_to_half_a_count(world, read_for, lux):
         assert readings[-1].variance > 0.0
 
 
-@given(LUX, LUX, st.integers(0, len(RANGES) - 1))
-def test_the_range_grows_with_the_light_and_stays_once_chosen(a, b, index):
-    low, high = sorted((a, b))
-    assert choose_range(low, index) <= choose_range(high, index)
-    chosen = choose_range(low, index)
-    assert choose_range(low, chosen) == chosen
-    for factor in (0.8, 1.25):  # a light that wavers by a fifth does not make it swing
-        assert choose_range(low, choose_range(low * factor, chosen)) in (chosen, choose_range(low * factor, chosen))
+LIMITS = [limit for each in RANGES for limit in (each.below_lux, each.above_lux) if 0.0 < limit < HIGHEST_LUX]
+NEAR_A_LIMIT = st.builds(lambda limit, factor: limit * factor, st.sampled_from(LIMITS), st.floats(0.7, 1.4))
+
+
+@given(st.one_of(LUX, NEAR_A_LIMIT), st.floats(1.0, 1.25), st.integers(0, len(RANGES) - 1))
+def test_the_range_grows_with_the_light_and_does_not_swing(lux, factor, index):
+    first = choose_range(lux, index)
+    assert choose_range(lux, first) == first
+    second = choose_range(lux * factor, first)
+    assert second >= first
+    for wavering in (lux, lux * factor, lux):
+        assert choose_range(wavering, second) == second
 
 
 @settings(max_examples=30, deadline=None)

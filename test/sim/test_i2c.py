@@ -122,6 +122,7 @@ def test_other_paths_go_to_the_real_kernel(bus, tmp_path):
 
 
 def test_nothing_of_it_is_left_when_the_last_one_is_gone(memory):
+    assert smbus2.smbus2.os is os, 'a test before this one has left an emulated bus open'
     first, second = EmulatedAdapter(90, [memory]), EmulatedAdapter('/dev/i2c-emulated', [Memory(0x51)])
     first.install()
     second.install()
