@@ -52,6 +52,7 @@ class Gyro(StageNode):
         except ValueError as error:
             raise ParameterError(f'parameter {error}') from error
         self._imu = self.advertise(Imu, 'imu/data_raw')
+        self._clipped = 0
 
     def activate(self) -> None:
         """Start to read the sensor."""
@@ -71,10 +72,13 @@ class Gyro(StageNode):
 
     def health(self) -> Health:
         """Say how the sensor is."""
-        return sampling_health(self._loop.health, self._loop.counters)
+        return sampling_health(self._loop.health, self._loop.counters, {'clipped': self._clipped})
 
     def _deliver(self, samples: Sequence[ImuSample]) -> None:
         for sample in samples:
+            if sample.clipped:  # faster than the range: the number would be a lie
+                self._clipped += 1
+                continue
             message = Imu(header=to_header(sample.stamp_ns, self.values['frame_id']))
             message.orientation_covariance[0] = -1.0  # not measured (REP-145)
             rate, force = message.angular_velocity, message.linear_acceleration

@@ -41,6 +41,8 @@ class Parameter:
         """Describe the parameter to ROS."""
         unit = f' [{self.unit}]' if self.unit else ''
         described = ParameterDescriptor(name=self.name, description=self.description + unit, read_only=self.fixed)
+        # A launch file makes a number of any text that looks like one, as `bus:=1` does; `taken` turns it back.
+        described.dynamic_typing = isinstance(self.default, str)
         if self.choices:
             described.additional_constraints = f'one of: {", ".join(self.choices)}'
         if self.minimum is not None and self.maximum is not None:
@@ -50,11 +52,17 @@ class Parameter:
                 described.integer_range = [IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))]
         return described
 
-    def check(self, value: object) -> None:
-        """Raise ParameterError where the value is not one of the choices."""
+    def taken(self, value: Any) -> Any:  # noqa: ANN401 - whatever type the parameter has
+        """Return the value as the node takes it; raises ParameterError where it is no text, or none of the choices."""
+        if isinstance(self.default, str):
+            if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                message = f'parameter {self.name} must be text, not {value!r}; quote it'
+                raise ParameterError(message)
+            value = str(value)
         if self.choices and value not in self.choices:
             message = f'parameter {self.name} must be one of {", ".join(self.choices)}, not {value!r}'
             raise ParameterError(message)
+        return value
 
 
 def declare(node: Node, table: Sequence[Parameter], apply: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
@@ -68,19 +76,17 @@ def declare(node: Node, table: Sequence[Parameter], apply: Callable[[Mapping[str
     values: dict[str, Any] = {}
     for row in table:
         try:
-            values[row.name] = node.declare_parameter(row.name, row.default, row.descriptor()).value
+            value = node.declare_parameter(row.name, row.default, row.descriptor()).value
         except ParameterException as error:
             kind = 'a decimal number such as 30.0' if isinstance(row.default, float) else type(row.default).__name__
             limits = '' if row.minimum is None else f' from {row.minimum:g} to {row.maximum:g}'
             message = f'parameter {row.name} of node {node.get_name()} must be {kind}{limits}: {error}'
             raise ParameterError(message) from error
-        row.check(values[row.name])
+        values[row.name] = row.taken(value)
 
     def on_set(changed: list[RosParameter]) -> SetParametersResult:
-        ours = {parameter.name: parameter.value for parameter in changed if parameter.name in rows}
         try:
-            for name, value in ours.items():
-                rows[name].check(value)
+            ours = {each.name: rows[each.name].taken(each.value) for each in changed if each.name in rows}
             if ours:
                 apply(ours)
         except FacefusionError as error:
