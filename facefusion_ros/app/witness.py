@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 30.0
 """How long to wait for the first frame."""
 PROGRESS_S = 2.0
+SETTLED_S = 1.5
+"""By then every node has reported its process."""
+SHUTDOWN_S = 3.0
 SHEET_PAIRS = 12
 BAR = 24
 BEFORE, AFTER = 'image_raw/compressed', 'output/image_raw/compressed'
@@ -153,9 +158,9 @@ class Witness(Node):  # type: ignore[misc]
         if self._begun_s is None:
             print('waiting for the first frame ...', flush=True)
             return
-        if not self.processes.rss_mb_start:  # by now every node has reported its process
-            self.processes.start()
         elapsed_s = min(time.monotonic() - self._begun_s, self.duration_s)
+        if elapsed_s > SETTLED_S and not self.processes.rss_mb_start:
+            self.processes.start()
         filled = round(BAR * elapsed_s / self.duration_s)
         recent = self.tally.shown[-60:]
         span_s = (recent[-1].shown_ns - recent[0].shown_ns) / 1e9
@@ -164,10 +169,26 @@ class Witness(Node):  # type: ignore[misc]
         bar = f'[{"#" * filled}{"." * (BAR - filled)}] {elapsed_s:4.1f} of {self.duration_s:.0f} s'
         print(f'{bar}   {fps:4.1f} frames/s   latency {p50:5.1f} ms   faces {self.tally.faces_swapped}', flush=True)
 
+    def end_pipeline(self, executor: SingleThreadedExecutor) -> None:
+        """Shut the lifecycle nodes of the namespace down, which ends their processes.
+
+        That works under every launch tool; an action on a process's exit in XML is known only since Jazzy.
+        """
+        inside = self.get_namespace().rstrip('/') + '/'
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN))
+        waiting = []
+        for name, types in self.get_service_names_and_types():
+            if name.startswith(inside) and 'lifecycle_msgs/srv/ChangeState' in types:
+                waiting.append(self.create_client(ChangeState, name).call_async(request))
+        until_s = time.monotonic() + SHUTDOWN_S
+        while not all(answer.done() for answer in waiting) and time.monotonic() < until_s:
+            executor.spin_once(timeout_sec=0.1)
+
     def finish(self) -> dict[str, Any]:
         """Close the bag, write summary.json and contact_sheet.png, and return the summary."""
         if not self.processes.rss_mb_start:
             self.processes.start()
+        self._progress.cancel()
         self.recorder.close()
         summary = {
             **self.tally.summary(),
@@ -231,6 +252,7 @@ def main() -> int:
     except ExternalShutdownException:
         pass
     code = _conclude(witness)
+    witness.end_pipeline(executor)
     witness.destroy_node()
     rclpy.try_shutdown()
     return code

@@ -1,9 +1,9 @@
 """How long a picture takes from one process to another: by reference, and as a ``sensor_msgs/Image``.
 
 Both ways run in turn, a second each, in the same two processes, over the same middleware: the reference as the
-pipeline's stages take it, the image as rclpy's default quality of service (reliable, depth 10) does. A hop begins when the camera's pixels are
-ready (in the pool's slot, or in an array that still has to be put into a message) and ends when the other process has
-them as an array it can read. Both clocks are the machine's monotonic one.
+pipeline's stages take it, the image with rclpy's default quality of service (reliable, depth 10). A hop begins when the
+camera's pixels are ready (in the pool's slot, or in an array that still has to be put into a message) and ends when the
+other process has them as an array it can read. Both clocks are the machine's monotonic one.
 """
 
 from __future__ import annotations
