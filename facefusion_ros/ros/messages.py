@@ -11,6 +11,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from facefusion_ros import msg
+from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.face import Face
 from facefusion_ros.frames.frame import Encoding, FrameInfo, FrameRef, StageTime
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NANOSECONDS = 1_000_000_000
+
+
+class MessageError(FacefusionError):
+    """A message whose content makes no sense."""
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -49,7 +54,7 @@ def to_timing(info: FrameInfo) -> msg.FrameTiming:
 
 
 def from_timing(timing: msg.FrameTiming) -> tuple[StageTime, ...]:
-    """Read a frame's journal from a message."""
+    """Read a frame's journal from a message. Raises ValueError where its arrays do not run in parallel."""
     columns = zip(timing.stages, timing.begin_ns, timing.end_ns, timing.dropped, strict=True)
     return tuple(StageTime(stage, int(begin), int(end), int(dropped)) for stage, begin, end, dropped in columns)
 
@@ -72,16 +77,20 @@ def to_frame_ref(ref: FrameRef) -> msg.FrameRef:
 
 
 def from_frame_ref(message: msg.FrameRef) -> FrameRef:
-    """Read a frame's whereabouts from a message."""
+    """Read a frame's whereabouts from a message. Raises MessageError."""
+    try:
+        encoding, journal = Encoding(message.encoding), from_timing(message.timing)
+    except ValueError as error:
+        text = f'a frame reference cannot be read ({error}): run the same version of facefusion_ros everywhere'
+        raise MessageError(text) from error
     info = FrameInfo(
         stamp_ns=from_time(message.header.stamp),
         frame_id=message.header.frame_id,
         sequence=message.sequence,
         exposure_s=message.exposure_time,
         gain=message.gain,
-        journal=from_timing(message.timing),
+        journal=journal,
     )
-    encoding = Encoding(message.encoding)
     return FrameRef(message.pool, message.slot, message.generation, message.width, message.height, encoding, info)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.ros import qos
+from facefusion_ros.ros.messages import MessageError
 from facefusion_ros.ros.parameters import Parameter, declare
 from facefusion_ros.sensors.sampling import State
 
@@ -52,6 +54,7 @@ class Passage:
         self.busy_ns = 0
         self._last: int | None = None
         self._unreported = 0
+        self._reported = 0
 
     def arrive(self, sequence: int) -> int:
         """Take note of a frame's number; returns how many were passed over since the last that went through."""
@@ -60,15 +63,16 @@ class Passage:
             self.dropped += sequence - self._last - 1
         self._last = sequence
         self.frames += 1
-        dropped, self._unreported = self._unreported, 0
-        return dropped
+        self._reported, self._unreported = self._unreported, 0
+        return self._reported
 
     def lose(self) -> None:
         """Take note that the frame that arrived last could not be used after all."""
         self.frames -= 1
         self.dropped += 1
         self.gone += 1
-        self._unreported += 1
+        self._unreported = self._reported + 1
+        self._reported = 0
 
     def values(self) -> dict[str, object]:
         """Return the counts for diagnostics."""
@@ -105,8 +109,9 @@ class StageNode(LifecycleNode):
     NAME: ClassVar[str]
     TABLE: ClassVar[Sequence[Parameter]] = ()
 
-    def __init__(self) -> None:
-        super().__init__(self.NAME)
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - whatever rclpy's nodes take
+        """Declare the parameters; ``options`` are those of ``rclpy.node.Node``. Raises ParameterError."""
+        super().__init__(self.NAME, **options)
         self.failure: str | None = None
         self.state = 'unconfigured'
         self.while_configured = ExitStack()
@@ -145,8 +150,15 @@ class StageNode(LifecycleNode):
         return publisher
 
     def take(self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile) -> None:
-        """Subscribe until deactivated."""
-        self.while_active.callback(self.destroy_subscription, self.create_subscription(kind, topic, callback, profile))
+        """Subscribe until deactivated; a message that makes no sense is passed over."""
+
+        def heed(message: Any) -> None:  # noqa: ANN401 - of any type
+            try:
+                callback(message)
+            except MessageError as error:
+                self.get_logger().warning(f'{topic}: {error}', throttle_duration_sec=5.0)
+
+        self.while_active.callback(self.destroy_subscription, self.create_subscription(kind, topic, heed, profile))
 
     def now_ns(self) -> int:
         """Return the ROS clock's time, nanoseconds."""
@@ -159,14 +171,10 @@ class StageNode(LifecycleNode):
 
     # The lifecycle.
 
-    def autostart(self) -> None:
-        """Configure and activate, as launched; raises FacefusionError where that fails."""
-        if not self.values['autostart']:
-            return
-        for transition in (self.trigger_configure, self.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
-                message = self.failure or f'{self.NAME} did not start'
-                raise FacefusionError(message)
+    def autostart(self) -> bool:
+        """Configure and activate, unless told not to; False where that fails, which is then logged."""
+        transitions = (self.trigger_configure, self.trigger_activate) if self.values['autostart'] else ()
+        return all(transition() == TransitionCallbackReturn.SUCCESS for transition in transitions)
 
     def stop(self) -> None:
         """Deactivate and clean up, whatever the state."""
@@ -196,9 +204,13 @@ class StageNode(LifecycleNode):
     def _transition(self, state: str, act: Callable[[], None]) -> TransitionCallbackReturn | None:
         try:
             act()
-        except FacefusionError as error:
-            self.failure = str(error)
-            self.get_logger().error(self.failure)
+        except Exception as error:  # noqa: BLE001 - rclpy would pass over it without a word
+            if isinstance(error, FacefusionError):
+                self.failure = str(error)
+                self.get_logger().error(self.failure)
+            else:
+                self.failure = f'mistake in the {self.NAME}, please report it: {error!r}'
+                self.get_logger().error(traceback.format_exc())
             (self.while_configured if state == 'inactive' else self.while_active).close()
             return TransitionCallbackReturn.FAILURE
         self.state = state
