@@ -223,6 +223,11 @@ class VideoFile:
         return self._captions is not None
 
     @property
+    def shows_numbers(self) -> bool:
+        """A film shows pictures only."""
+        return False
+
+    @property
     def dropped(self) -> int:
         """Frames left out because the encoder was behind."""
         return self._dropped

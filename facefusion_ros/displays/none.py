@@ -16,6 +16,7 @@ class NoDisplay:
     failed: None = None
     dropped = 0
     compares = False
+    shows_numbers = False
 
     def show(self, frame: Frame, original: Frame | None) -> None:
         """Do nothing."""

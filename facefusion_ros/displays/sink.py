@@ -32,6 +32,10 @@ class Sink(Protocol):
         """Whether ``show`` wants the original."""
 
     @property
+    def shows_numbers(self) -> bool:
+        """Whether ``update`` does anything."""
+
+    @property
     def dropped(self) -> int:
         """Frames this display had to leave out because it was behind."""
 

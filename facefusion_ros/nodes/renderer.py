@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sensor_msgs.msg import Illuminance
+from sensor_msgs.msg import Illuminance, Imu
 
 from facefusion_ros import msg
 from facefusion_ros.displays.open import ACCEPTED, open_sink
@@ -14,7 +15,7 @@ from facefusion_ros.frames.frame import Frame
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.frames.segment import PoolError
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import from_frame_ref, to_timing, with_stage
+from facefusion_ros.ros.messages import from_frame_ref, to_timing, vector, with_stage
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import ERROR, OK, Health, Passage, StageNode
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 WINDOW = 300
 """Frames over which the live numbers are computed."""
-NUMBERS_EVERY = 10
-"""Frames from one update of the live numbers to the next."""
+NUMBERS_EVERY = 7
+"""Frames from one update of the live numbers to the next; no multiple of the detector's interval, or they would only
+ever show frames on which it searched."""
 
 
 class Renderer(StageNode):
@@ -54,7 +56,7 @@ class Renderer(StageNode):
         self._shown_ns: deque[int] = deque(maxlen=WINDOW)
         self._dropped = 0
         self._faces = 0
-        self._lux = float('nan')
+        self._lux = self._rotation_rad_s = math.nan
         self._original: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self._timing = self.advertise(msg.FrameTiming, 'timing')
 
@@ -62,8 +64,10 @@ class Renderer(StageNode):
         """Take output frames."""
         self._reader = self.while_active.enter_context(FrameReader())
         self.take(msg.FrameRef, 'output/frame', self._on_frame, qos.NEWEST)
-        self.take(msg.Provenance, 'provenance', self._on_provenance, qos.NEWEST)
-        self.take(Illuminance, 'illuminance', self._on_illuminance, qos.NEWEST)
+        if self._sink.shows_numbers:
+            self.take(msg.Provenance, 'provenance', self._on_provenance, qos.NEWEST)
+            self.take(Illuminance, 'illuminance', self._on_illuminance, qos.NEWEST)
+            self.take(Imu, 'imu/data_raw', self._on_imu, qos.NEWEST)
 
     def health(self) -> Health:
         """Say how the display is and what the latency was of late."""
@@ -77,6 +81,9 @@ class Renderer(StageNode):
 
     def _on_illuminance(self, message: Illuminance) -> None:
         self._lux = message.illuminance
+
+    def _on_imu(self, message: Imu) -> None:
+        self._rotation_rad_s = math.hypot(*vector(message.angular_velocity))
 
     def _on_frame(self, message: msg.FrameRef) -> None:
         begin_ns = self.now_ns()
@@ -95,10 +102,11 @@ class Renderer(StageNode):
         self._latencies_ms.append((end_ns - ref.info.stamp_ns) / 1e6)
         self._shown_ns.append(end_ns)
         self._dropped += sum(entry.dropped for entry in ref.info.journal)
-        if self._passage.frames % NUMBERS_EVERY == 0:
+        if self._sink.shows_numbers and self._passage.frames % NUMBERS_EVERY == 0:
             stages = {f'stage.{entry.stage}_ms': (entry.end_ns - entry.begin_ns) / 1e6 for entry in ref.info.journal}
-            counts = {'faces': self._faces, 'dropped': self._dropped, 'lux': self._lux}
-            self._sink.update({**self._numbers(), **stages, **counts})
+            counts = {'faces': self._faces, 'dropped': self._dropped}
+            readings = {'lux': self._lux, 'gyro_rad_s': self._rotation_rad_s}
+            self._sink.update({**self._numbers(), **stages, **counts, **readings})
 
     def _show(self, ref: FrameRef) -> None:
         with self._reader.lease(ref) as lease:
