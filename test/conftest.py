@@ -92,7 +92,6 @@ class Listener:
     """A node of the test's own: hears topics, publishes, calls services."""
 
     def __init__(self, context, namespace):
-
         self.namespace = namespace
         self.node = rclpy.create_node('listener', context=context, namespace=namespace, use_global_arguments=False)
         self._executor = SingleThreadedExecutor(context=context)
@@ -171,7 +170,6 @@ class Process:
     """A node executable that runs."""
 
     def __init__(self, name, namespace, folder, parameters, arguments):
-
         # A sourced workspace says where it is installed; a virtual environment is its own prefix.
         environment = {'AMENT_PREFIX_PATH': os.environ.get('AMENT_PREFIX_PATH') or sys.prefix}
         command = [sys.executable, str(executable('facefusion_ros', name, environment)), '--ros-args']

@@ -79,6 +79,8 @@ def run(*kinds: Callable[[], StageNode]) -> int:
         node.stop()
         node.destroy_node()
     rclpy.try_shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the interpreter, ending, would let one more of them kill the process
     return int(defect.is_set() or not started)
 
 

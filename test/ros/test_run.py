@@ -1,0 +1,75 @@
+"""How a process of nodes starts and ends."""
+
+import subprocess
+import sys
+from signal import SIGINT, SIGTERM
+
+import pytest
+
+NODES = ('camera', 'detector', 'swapper', 'blender', 'renderer', 'ambient_light', 'gyro')
+
+DEFECTIVE = """
+import sys, threading
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.stage import StageNode
+
+class Defective(StageNode):
+    NAME = 'defective'
+
+    def activate(self):
+        if sys.argv[1] == 'callback':
+            self.create_timer(0.01, self.fail)
+        else:
+            threading.Thread(target=self.fail, daemon=True).start()
+
+    def fail(self):
+        raise RuntimeError('this is a test')
+
+    def destroy_node(self):
+        print('let go', flush=True)
+        super().destroy_node()
+
+sys.exit(run(Defective))
+"""
+
+
+def test_signals_end_every_executable_cleanly(ros, listener, launch):
+    """Twice, as Ctrl-C under a launcher reaches a process from the terminal and from the launcher."""
+    apart = ros.namespace()
+    with ros.process('pipeline', apart) as pipeline, ros.listener(apart) as other:
+        processes = [pipeline, *(launch(name) for name in NODES)]
+        for name in NODES:
+            assert listener.state(name) == 'active'
+        for name in NODES[:5]:
+            assert other.state(name) == 'active'
+        for number in (SIGINT, SIGINT):
+            for process in processes[0::2]:
+                process.send(number)
+        for number in (SIGTERM, SIGINT):
+            for process in processes[1::2]:
+                process.send(number)
+        assert {process.name: process.wait() for process in processes} == dict.fromkeys(('pipeline', *NODES), 0)
+        for process in processes:
+            assert 'Traceback' not in process.text
+            assert 'rror' not in process.text
+
+
+@pytest.mark.parametrize('where', ['callback', 'thread'])
+def test_a_defect_ends_the_process_and_shows(where):
+    done = subprocess.run([sys.executable, '-c', DEFECTIVE, where], capture_output=True, text=True, timeout=40)
+    assert done.returncode == 1
+    assert 'RuntimeError: this is a test' in done.stderr
+    assert done.stdout == 'let go\n'
+
+
+def test_a_namespace_that_ros_refuses_is_told_in_one_line(ros, launch):
+    with ros.process('detector', '/not-a-name') as process:
+        assert process.wait() == 1
+        ours = [line for line in process.text.splitlines() if line.startswith('facefusion_ros: ')]
+    assert len(ours) == 1
+    assert '/not-a-name' in ours[0]
+    assert 'Traceback' not in process.text
+    missing = launch('detector', '--params-file', '/nowhere/parameters.yaml')
+    assert missing.wait() == 1
+    assert '/nowhere/parameters.yaml' in missing.text
+    assert 'Traceback' not in missing.text
