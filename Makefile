@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/facefusion-ros demo --out out
 
 test: $(VENV)/.installed $(VENV)/.test check
-	@$(BIN)/pytest --cov=facefusion_ros --cov-report=
+	@$(BIN)/pytest --cov=facefusion_ros --cov-report=term:skip-covered
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .
