@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,15 @@ def demo(out: Path, arguments: Mapping[str, str]) -> int:
         (out / name).unlink(missing_ok=True)
     epoch_ns = time.time_ns() + round(HEAD_START_S * 1e9)
     given = {'out': str(out), 'world_epoch_ns': str(epoch_ns), **arguments}
-    code = launch.run(launch_file('demo.launch.xml'), given, handle_signals=True)
+    stop = threading.Event()
+
+    def watch(event: launch.Started | launch.Ended) -> None:
+        if isinstance(event, launch.Ended) and event.returncode:  # without it no frame comes through
+            stop.set()
+
+    code = launch.run(launch_file('demo.launch.xml'), given, stop=stop, on_event=watch, handle_signals=True)
     for name in RESULTS:
-        if (out / name).exists():
-            print(f'  {out / name}  ({(out / name).stat().st_size / 1e6:.1f} MB)')
+        size = (out / name).stat().st_size if (out / name).exists() else 0
+        if size:
+            print(f'  {out / name}  ({size / 1e6:.1f} MB)')
     return code

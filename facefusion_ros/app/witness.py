@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from facefusion_ros.app.contact_sheet import Picture
 
 PATIENCE_S = 30.0
-"""How long to wait for the first frame."""
+"""How long to wait for a frame, the first or the next."""
 PROGRESS_S = 2.0
 SETTLED_S = 1.5
 """By then every node has reported its process."""
@@ -138,7 +138,7 @@ class Witness(Node):  # type: ignore[misc]
         if self._begun_s is None:
             self._begun_s = now_s
             self.first_output_s = shown_ns / 1e9 - self._created_s
-            self._patience.cancel()
+        self._patience.reset()
         self.tally.shown.append(Shown(timing.sequence, shown_ns, journal))
         if now_s - self._begun_s >= self.duration_s:
             self.done.set()
@@ -151,7 +151,7 @@ class Witness(Node):  # type: ignore[misc]
             self.processes.learn(status.hardware_id)
 
     def _give_up(self) -> None:
-        self.failure = f'no frame was shown within {PATIENCE_S:.0f} s; the lines of the other nodes above say why'
+        self.failure = f'no frame was shown for {PATIENCE_S:.0f} s; the lines of the other nodes above say why'
         self.done.set()
 
     def _show_progress(self) -> None:
@@ -242,8 +242,14 @@ def main() -> int:
         print(f'facefusion_ros: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        witness.done.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: witness.done.set())
+        signal.signal(number, stop)
     executor = SingleThreadedExecutor()
     executor.add_node(witness)
     try:
@@ -252,7 +258,8 @@ def main() -> int:
     except ExternalShutdownException:
         pass
     code = _conclude(witness)
-    witness.end_pipeline(executor)
+    if not stopped.is_set():  # else all of the launch is being stopped
+        witness.end_pipeline(executor)
     witness.destroy_node()
     rclpy.try_shutdown()
     return code
