@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
@@ -74,4 +74,12 @@ class BuildWithMessages(build_py):
         self.distribution.data_files = sorted(folders.items())
 
 
-setup(cmdclass={'build_py': BuildWithMessages}, data_files=[('share/facefusion_ros', ['package.xml'])])
+class WithLibraries(Distribution):
+    """The wheel holds libraries, so it is for one Python on one platform."""
+
+    def has_ext_modules(self) -> bool:
+        """Say so, though setuptools builds none of them."""
+        return True
+
+
+setup(distclass=WithLibraries, cmdclass={'build_py': BuildWithMessages}, data_files=[('share/facefusion_ros', ['package.xml'])])
