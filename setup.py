@@ -82,4 +82,8 @@ class WithLibraries(Distribution):
         return True
 
 
-setup(distclass=WithLibraries, cmdclass={'build_py': BuildWithMessages}, data_files=[('share/facefusion_ros', ['package.xml'])])
+setup(
+    distclass=WithLibraries,
+    cmdclass={'build_py': BuildWithMessages},
+    data_files=[('share/facefusion_ros', ['package.xml'])],
+)

@@ -121,10 +121,9 @@ class Blender(StageNode):
         self._core.observe_rotation(self._motion_ns, vector(message.angular_velocity))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        known = self._core.intrinsics
         if message.k[0] == 0.0:  # an uncalibrated camera (CameraInfo.msg)
             self._core.intrinsics = None
-        elif known is None or known.width != message.width or known.fx != message.k[0]:
+        else:
             fx, _, cx, _, fy, cy, *_ = (float(value) for value in message.k)
             self._core.intrinsics = Intrinsics(message.width, message.height, fx, fy, cx, cy)
 
