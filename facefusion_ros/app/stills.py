@@ -32,6 +32,7 @@ def read_picture(path: str) -> NDArray[np.uint8]:
     except OSError as error:
         message = f'cannot read {path}: {error.strerror or error}'
         raise FacefusionError(message) from error
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, in one line
     picture = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
     if picture is None:
         message = f'cannot read {path}: not a picture that OpenCV knows (JPEG, PNG, WebP, TIFF, BMP ...)'
@@ -42,7 +43,8 @@ def read_picture(path: str) -> NDArray[np.uint8]:
 def detect(images: Sequence[str], out: str) -> int:
     """Write the faces of every picture as JSON to the file ``out``, or to standard output where it is ``-``.
 
-    A picture that cannot be read gets ``error`` in place of its faces, and makes the exit code 1.
+    A picture that cannot be read gets ``error`` in place of its faces, is told on the standard error, and makes the
+    exit code 1.
     """
     detector = CascadeDetector(STILL)
     entries = [_detect_one(detector, image) for image in images]
@@ -62,6 +64,7 @@ def _detect_one(detector: CascadeDetector, image: str) -> dict[str, Any]:
     try:
         picture = read_picture(image)
     except FacefusionError as error:
+        print(f'facefusion-ros: {error}', file=sys.stderr)
         return {'image': image, 'error': str(error)}
     height, width = picture.shape[:2]
     faces = [to_json(face) for face in detector.detect(picture)]
