@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = Path('/dev/shm')  # noqa: S108 - POSIX shared memory lives there
 WANTED_SHARED_MB = 64
+DEVICES = Path('/dev')
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _engines() -> Finding:
 
 
 def _gpu() -> Finding:
-    devices = sorted(Path('/dev').glob('nvidia[0-9]*')) + sorted(Path('/dev').glob('nvhost-gpu'))
+    devices = sorted(DEVICES.glob('nvidia[0-9]*')) + sorted(DEVICES.glob('nvhost-gpu'))
     text = (
         ', '.join(map(str, devices)) or 'no NVIDIA device; install its driver if there is a GPU (the CPU does without)'
     )
@@ -97,7 +98,7 @@ def _gpu() -> Finding:
 
 
 def _devices(subject: str, patterns: tuple[str, ...], cure: str, group: str) -> Finding:
-    devices = sorted(device for pattern in patterns for device in Path('/dev').glob(pattern))
+    devices = sorted(device for pattern in patterns for device in DEVICES.glob(pattern))
     if not devices:
         return Finding(subject, present=False, text=cure)
     barred = [str(device) for device in devices if not os.access(device, os.R_OK | os.W_OK)]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command('demo', _demo, 'run the pipeline on the simulated robot head; leaves a film, a bag and a summary')
     sub.add_argument('--out', type=Path, default=Path('out'), metavar='DIR', help='folder for the results (out)')
-    sub.add_argument('--duration', type=float, default=20.0, metavar='S', help='how long, seconds (20)')
+    sub.add_argument('--duration', type=seconds, default=20.0, metavar='S', help='how long, seconds (20)')
     sub.add_argument('--world', default='head', help='a world from config/worlds or a YAML file (head)')
     sub.add_argument('--persona', default='porcelain', help='a built-in persona or a folder (porcelain)')
     sub.add_argument('--display', help='none, web:PORT, file:PATH.mp4 or compare:PATH.mp4 (compare:DIR/demo.mp4)')
@@ -63,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('topics', nargs='*', metavar='TOPIC', help='what to record (everything but raw pictures)')
     sub.add_argument('--out', type=Path, default=Path('record.mcap'), metavar='FILE', help='the bag (record.mcap)')
     sub.add_argument('--namespace', default='/', help='namespace of the pipeline (/)')
-    sub.add_argument('--duration', type=float, metavar='S', help='how long, seconds (until Ctrl-C)')
+    sub.add_argument('--duration', type=seconds, metavar='S', help='how long, seconds (until Ctrl-C)')
 
     sub = command('replay', _replay, 'run a bag through the pipeline, frame by frame and deterministically')
     sub.add_argument('bag', type=Path, help='an .mcap file or a rosbag2 folder')
@@ -87,9 +90,25 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command('bench', _bench, 'measure, and write JSON')
     sub.add_argument('name', choices=('transport', 'stages'), metavar='NAME', help='transport or stages')
-    sub.add_argument('--frames', type=int, default=150, metavar='N', help='frames per row (150)')
+    sub.add_argument('--frames', type=count, default=150, metavar='N', help='frames per row (150)')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the numbers (-, the standard output)')
     return top
+
+
+def seconds(text: str) -> float:
+    """Take a length of time from the command line; argparse calls it by this name where it cannot."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f'{text} is no length of time; give seconds above 0')
+    return value
+
+
+def count(text: str) -> int:
+    """Take a number of things from the command line."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is too few; give at least 1')
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,15 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     adopt_environment()
     try:
-        return int(options.act(options))
+        code = int(options.act(options))
+        sys.stdout.flush()
     except FacefusionError as error:
         print(f'facefusion-ros: {error}', file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(f'facefusion-ros: {error.filename or ""}: {error.strerror or error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -119,8 +143,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _launch(options: argparse.Namespace) -> int:
-    import os
-
     from facefusion_ros.app import launch
     from facefusion_ros.app.share import launch_file
 
@@ -163,19 +185,17 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no opt
 
 
 def _bench(options: argparse.Namespace) -> int:
-    if options.name == 'transport':
-        from facefusion_ros.app.bench.transport import transport
+    # Opened first, so that nobody waits for numbers that cannot be written.
+    with nullcontext(sys.stdout) if options.json == '-' else Path(options.json).open('w') as out:
+        if options.name == 'transport':
+            from facefusion_ros.app.bench.transport import transport
 
-        result = transport(options.frames)
-    else:
-        from facefusion_ros.app.bench.stages import stages
+            result = transport(options.frames)
+        else:
+            from facefusion_ros.app.bench.stages import stages
 
-        result = stages(options.frames)
-    text = json.dumps(result, indent=2) + '\n'
-    if options.json == '-':
-        sys.stdout.write(text)
-    else:
-        Path(options.json).write_text(text)
+            result = stages(options.frames)
+        out.write(json.dumps(result, indent=2) + '\n')
     return 0
 
 

@@ -8,8 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_topic_name import validate_topic_name
 
 from facefusion_ros.app.recorder import Recorder
 from facefusion_ros.errors import FacefusionError
@@ -23,6 +26,13 @@ TELL_EVERY_S = 5.0
 
 def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float | None) -> int:
     """Record until SIGINT, SIGTERM, the end of the duration or a full disk; returns the exit code."""
+    try:
+        validate_namespace('/' + namespace.removeprefix('/'))
+        for topic in topics:
+            validate_topic_name(topic)
+    except NameValidationException as error:
+        message = ' '.join(line.strip() for line in str(error).splitlines()[:2])  # the third points at the character
+        raise FacefusionError(message) from error
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
