@@ -130,7 +130,7 @@ class Blender(StageNode):
     def _on_patches(self, message: msg.FacePatchArray) -> None:
         begin_ns = self.now_ns()
         ref = from_frame_ref(message.frame)
-        dropped = self._passage.arrive(ref.info.sequence)
+        dropped = self._passage.arrive(ref.info)
         try:
             with ExitStack() as leases:
                 patches = [

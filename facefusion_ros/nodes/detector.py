@@ -68,7 +68,7 @@ class Detector(StageNode):
     def _on_frame(self, message: msg.FrameRef) -> None:
         begin_ns = self.now_ns()
         ref = from_frame_ref(message)
-        dropped = self._passage.arrive(ref.info.sequence)
+        dropped = self._passage.arrive(ref.info)
         try:
             with self._reader.lease(ref) as lease:
                 faces = self._finder.find(lease.pixels, ref.info.stamp_ns)

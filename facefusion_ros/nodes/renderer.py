@@ -88,7 +88,7 @@ class Renderer(StageNode):
     def _on_frame(self, message: msg.FrameRef) -> None:
         begin_ns = self.now_ns()
         ref = from_frame_ref(message)
-        dropped = self._passage.arrive(ref.info.sequence)
+        dropped = self._passage.arrive(ref.info)
         try:
             self._show(ref)
         except PoolError as error:

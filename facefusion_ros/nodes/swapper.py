@@ -75,7 +75,7 @@ class Swapper(StageNode):
     def _on_faces(self, message: msg.FaceArray) -> None:
         begin_ns = self.now_ns()
         ref = from_frame_ref(message.frame)
-        dropped = self._passage.arrive(ref.info.sequence)
+        dropped = self._passage.arrive(ref.info)
         try:
             patches = self._swap(ref, message.faces[: self.values['max_faces']])
         except PoolError as error:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
 
+    from facefusion_ros.frames.frame import FrameInfo
     from facefusion_ros.sensors.sampling import Counters
     from facefusion_ros.sensors.sampling import Health as SensorHealth
 
@@ -49,30 +50,42 @@ class Passage:
 
     def __init__(self) -> None:
         self.frames = 0
-        self.dropped = 0
         self.gone = 0
         self.busy_ns = 0
-        self._last: int | None = None
-        self._unreported = 0
-        self._reported = 0
+        self._dropped = 0
+        self._lost = 0
+        self._through = -1
+        self._arrived: int | None = None
+        self._passed_over = 0
 
-    def arrive(self, sequence: int) -> int:
-        """Take note of a frame's number; returns how many were passed over since the last that went through."""
-        if self._last is not None and sequence > self._last + 1:
-            self._unreported += sequence - self._last - 1
-            self.dropped += sequence - self._last - 1
-        self._last = sequence
+    @property
+    def dropped(self) -> int:
+        """Frames that this stage passed over or lost, and no stage before it."""
+        return self._dropped + self._lost
+
+    def arrive(self, info: FrameInfo) -> int:
+        """Take note of a frame; returns how many this stage passed over since the last that went through it.
+
+        A gap in the numbers that the journal says was made by stages before is not this one's. The journal's first line
+        is the camera's, who gives numbers only to pictures it takes.
+        """
+        if self._arrived is None or self._arrived >= info.sequence:  # the first one, also of a camera that starts anew
+            self._arrived = info.sequence - 1
+        self._through, self._arrived = self._arrived, info.sequence
+        missing = info.sequence - self._through - 1
+        self._passed_over = max(missing - sum(entry.dropped for entry in info.journal[1:]), 0)
+        self._dropped += self._passed_over
+        self._lost = 0
         self.frames += 1
-        self._reported, self._unreported = self._unreported, 0
-        return self._reported
+        return self._passed_over
 
     def lose(self) -> None:
         """Take note that the frame that arrived last could not be used after all."""
         self.frames -= 1
-        self.dropped += 1
         self.gone += 1
-        self._unreported = self._reported + 1
-        self._reported = 0
+        self._dropped -= self._passed_over
+        self._lost = self._passed_over + 1
+        self._arrived = self._through
 
     def values(self) -> dict[str, object]:
         """Return the counts for diagnostics."""
