@@ -93,6 +93,7 @@ class Listener:
 
     def __init__(self, context, namespace):
         self.namespace = namespace
+        self._clients = {}
         self.node = rclpy.create_node('listener', context=context, namespace=namespace, use_global_arguments=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
@@ -135,18 +136,17 @@ class Listener:
 
     def call(self, kind, service, request):
         """Call a service and return its answer."""
-        client = self.node.create_client(kind, service)
-        try:
-            if not client.wait_for_service(PATIENCE_S):
-                pytest.fail(f'nobody offers {service}')
-            answered = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: answered.set())
-            if not answered.wait(PATIENCE_S):
-                pytest.fail(f'no answer from {service}')
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.node.create_client(kind, service)
+        if not client.wait_for_service(PATIENCE_S):
+            pytest.fail(f'nobody offers {service}')
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(PATIENCE_S):
+            pytest.fail(f'no answer from {service}')
+        return future.result()
 
     def set_parameters(self, node, **values):
         """Set parameters of a node through its service; returns the results, one each."""

@@ -1,0 +1,55 @@
+"""The light sensor's node, with its real driver on an emulated bus."""
+
+import itertools
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import Illuminance
+
+from facefusion_ros.nodes.ambient_light import AmbientLight
+from facefusion_ros.ros.messages import from_time
+from facefusion_ros.sim.i2c import EmulatedAdapter
+
+EPOCH_NS = 1_700_000_000_000_000_000
+
+
+def values_of(status):
+    return {value.key: value.value for value in status.values}
+
+
+@pytest.mark.parametrize('address', [0x23, 0x5C])
+def test_illuminance_is_the_worlds(listener, start, world, world_file, address):
+    heard, diagnostics = listener.hear(Illuminance, 'illuminance'), listener.diagnostics('ambient_light')
+    start(AmbientLight, world=world_file, world_epoch_ns=EPOCH_NS, address=address, frame_id='forehead')
+    readings = heard.wait(5)
+    for reading in readings:
+        assert reading.header.frame_id == 'forehead'
+        stamp_ns = from_time(reading.header.stamp)
+        assert reading.illuminance == pytest.approx(world.lux(world.time_s(stamp_ns, EPOCH_NS)), rel=0.02)
+        assert reading.variance > 0
+    stamps = [from_time(reading.header.stamp) for reading in readings]
+    assert all(one < other for one, other in itertools.pairwise(stamps))
+    status = diagnostics.until(lambda status: status.level == DiagnosticStatus.OK)
+    assert int(values_of(status)['readings']) > 0
+    assert float(values_of(status)['lux']) == pytest.approx(400, rel=0.3)
+
+
+def test_nobody_at_the_address_is_told_and_outlived(listener, start):
+    with EmulatedAdapter('/dev/i2c-91', []):
+        node = start(AmbientLight, bus='91', address=0x24)
+        assert node.started
+        status = listener.diagnostics('ambient_light').until(lambda status: 'nobody answers' in status.message)
+        assert status.level == DiagnosticStatus.WARN
+        assert '0x24 on /dev/i2c-91' in status.message
+        assert '\n' not in status.message
+        assert int(values_of(status)['errors NobodyAnswers']) > 0
+        assert listener.state('ambient_light') == 'active'
+        assert listener.transit('ambient_light', 'deactivate')
+
+
+def test_a_bus_that_is_not_there_is_told_with_the_cure(listener, start):
+    node = start(AmbientLight, bus='/dev/i2c-77')
+    assert node.started
+    status = listener.diagnostics('ambient_light').until(lambda status: status.level == DiagnosticStatus.ERROR)
+    assert status.message.startswith('there is no I2C bus /dev/i2c-77: ')
+    assert 'modprobe i2c-dev' in status.message or 'choose one of' in status.message
