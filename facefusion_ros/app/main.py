@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('topics', nargs='*', metavar='TOPIC', help='what to record (everything but raw pictures)')
     sub.add_argument('--out', type=Path, default=Path('record.mcap'), metavar='FILE', help='the bag (record.mcap)')
     sub.add_argument('--namespace', default='/', help='namespace of the pipeline (/)')
-    sub.add_argument('--duration', type=seconds, metavar='S', help='how long, seconds (until Ctrl-C)')
+    sub.add_argument('--duration', type=seconds, metavar='S', help='seconds from the first message on (until Ctrl-C)')
 
     sub = command('replay', _replay, 'run a bag through the pipeline, frame by frame and deterministically')
     sub.add_argument('bag', type=Path, help='an .mcap file or a rosbag2 folder')

@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TELL_EVERY_S = 5.0
+DISCOVERY_S = 6.0
+"""Fast DDS announces every participant anew after 3 s (its default), which a newcomer may have to wait for."""
 
 
 def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float | None) -> int:
-    """Record until SIGINT, SIGTERM, the end of the duration or a full disk; returns the exit code."""
+    """Record until SIGINT, SIGTERM, the end of the duration or a full disk; returns the exit code.
+
+    The duration counts from the first message, which has to come within DISCOVERY_S then.
+    """
     try:
         validate_namespace('/' + namespace.removeprefix('/'))
         for topic in topics:
@@ -33,6 +38,9 @@ def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float 
     except NameValidationException as error:
         message = ' '.join(line.strip() for line in str(error).splitlines()[:2])  # the third points at the character
         raise FacefusionError(message) from error
+    if path.exists():
+        message = f'{path} exists: name another file with --out, or move that one away'
+        raise FacefusionError(message)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,25 +50,30 @@ def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float 
         recorder = Recorder(node, path, topics)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        begin_s = told_s = time.monotonic()
+        told_s = time.monotonic()
+        until_s = told_s + DISCOVERY_S
+        begun = False
         print(f'recording to {path}; Ctrl-C ends', flush=True)
         while not stop.is_set() and not recorder.failed:
             executor.spin_once(timeout_sec=0.2)
             now_s = time.monotonic()
-            if duration_s is not None and now_s - begin_s >= duration_s:
-                break
+            if duration_s is not None:
+                if recorder.received and not begun:
+                    begun, until_s = True, now_s + duration_s
+                if now_s >= until_s:
+                    break
             if now_s - told_s >= TELL_EVERY_S:
                 told_s = now_s
                 print(f'{recorder.received} messages on {len(recorder.topics)} topics', flush=True)
-        failed = recorder.failed
         names = recorder.topics
         recorder.close()
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-    if failed or recorder.failed:
-        raise FacefusionError(failed or recorder.failed)
+    if recorder.failed:  # the recorder has said why
+        return 1
     if not recorder.received:
+        path.unlink()
         message = f'nothing was published in {namespace}: is the pipeline running there, in the same ROS_DOMAIN_ID?'
         raise FacefusionError(message)
     print(f'{path}: {recorder.bag.message_count} messages of {len(names)} topics')
