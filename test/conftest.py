@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from facefusion_ros.app.launch.packages import executable
-from facefusion_ros.ros import qos
+from facefusion_ros.ros import qos, stage
 
 PATIENCE_S = 40.0
 LOOK_S = 0.02
@@ -285,7 +285,9 @@ def ros(tmp_path_factory):
 
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    yield Ros(context, tmp_path_factory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, 'REPORT_PERIOD_S', 0.1)  # nodes in this process: most tests of diagnostics wait for one
+        yield Ros(context, tmp_path_factory)
     rclpy.shutdown(context=context)
 
 

@@ -64,7 +64,7 @@ def test_round_the_lifecycle(apart, pools, time):
             break
         heard['camera'].more(2)  # what was on its way has come
         silent = len(heard[name].messages)
-        heard['camera'].more(3)
+        heard['camera'].more(2)
         assert len(heard[name].messages) == silent, name
     frames = len(heard['camera'].messages)
 

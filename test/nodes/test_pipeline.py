@@ -40,7 +40,7 @@ def passed_over(timings):
 def test_frames_go_the_whole_way(running):
     frames, timings = running.hear(msg.FrameRef, 'frame'), running.hear(msg.FrameTiming, 'timing')
     records, faces = running.hear(msg.Provenance, 'provenance'), running.hear(msg.FaceArray, 'faces')
-    shown = timings.wait(25)
+    shown = timings.wait(15)
     for timing in shown:
         journal = from_timing(timing)
         assert [entry.stage for entry in journal] == STAGES
@@ -116,7 +116,7 @@ def test_the_newest_frame_wins_where_a_stage_is_slow(ros, namespace, listener, w
         for kind in (Renderer, Blender, Swapper, Detector):
             nodes.enter_context(ros.node(kind, namespace))
         nodes.enter_context(ros.node(Camera, namespace, world=world_file, pool_slots=16))
-        shown = timings.wait(8)
+        shown = timings.wait(6)
     numbers = [timing.sequence for timing in shown]
     assert numbers[-1] - numbers[0] + 1 == len(shown) + passed_over(shown)
     dropped = dict.fromkeys(STAGES, 0)
