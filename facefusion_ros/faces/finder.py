@@ -14,6 +14,7 @@ from facefusion_ros.faces.tracker import Track, assign
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from facefusion_ros.faces.detector import Detector
     from facefusion_ros.faces.face import Face
 
 Tracking = Literal['flow', 'hold']
@@ -67,10 +68,10 @@ class FinderSettings:
 class FaceFinder:
     """Finds faces in pictures that follow each other. Used by one thread; the same pictures give the same faces."""
 
-    def __init__(self, settings: FinderSettings | None = None) -> None:
-        """Load the cascades. Raises CascadeMissingError where OpenCV has none."""
+    def __init__(self, settings: FinderSettings | None = None, detector: Detector | None = None) -> None:
+        """Take a detector, or load the cascades. Raises CascadeMissingError where OpenCV has none."""
         self._settings = settings or FinderSettings()
-        self._detector = CascadeDetector(self._settings.cascade)
+        self._detector = detector or CascadeDetector(self._settings.cascade)
         self._last_id = 0
         self.reset()
 
@@ -88,7 +89,8 @@ class FaceFinder:
             for track in self._tracks:
                 track.lost, track.look = True, None
         self._settings = settings
-        self._detector.settings = settings.cascade
+        if isinstance(self._detector, CascadeDetector):
+            self._detector.settings = settings.cascade
 
     def reset(self) -> None:
         """Forget all faces. Ids go on: none is given twice."""

@@ -1,0 +1,216 @@
+"""Face detection by networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.faces.alignment import ARCFACE_112
+from facefusion_ros.faces.cascade import box_around, overlap, require
+from facefusion_ros.faces.decoders import DECODERS, suppress
+from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.engines.engine import Engine, TensorSpec
+    from facefusion_ros.faces.decoders import Candidates, Decoder
+    from facefusion_ros.faces.landmarks import LandmarkNetwork
+    from facefusion_ros.models.entry import Family
+
+Fit = Literal['corner', 'centre', 'stretch']
+
+# How pictures were put into the input when each family was trained, and the grey beside them. Ultralytics centres on
+# 114 (LetterBox); InsightFace and OpenCV fill to the right and below with black; darknet stretches.
+_FITS: dict[str, tuple[Fit, int]] = {'yoloface': ('centre', 114), 'yolov4_tiny': ('stretch', 0)}
+
+# Where the file leaves the size open.
+_USUAL_SIZE = (640, 640)
+
+# A known face is looked for in a square of this many times its box.
+_AGAIN = 3.0
+# What overlaps less with the known face is another one.
+_SAME_PLACE = 0.2
+
+# Candidates beyond this number, the worst first, are not looked at: a network that sees faces everywhere sees none.
+_MOST_CANDIDATES = 512
+
+# Where the landmarks are in a face's box, in units of it.
+_LEFT, _TOP, *_EXTENT = box_around(np.array(ARCFACE_112))
+_IN_BOX = (np.array(ARCFACE_112) - (_LEFT, _TOP)) / _EXTENT
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What counts as a face."""
+
+    min_score: float = 0.5
+    """Finds below this score are not reported."""
+    max_overlap: float = 0.4
+    """Of two boxes that overlap by more than this (intersection over union) the better one is the face."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a setting is out of range."""
+        require(
+            self,
+            {
+                'min_score must be above 0, up to 1': 0 < self.min_score <= 1,
+                'max_overlap must be 0 to 1': 0 <= self.max_overlap <= 1,
+            },
+        )
+
+
+class NetworkDetector:
+    """Finds faces in single pictures. Used by one thread; keeps nothing of the pictures but its buffers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        family: Family,
+        settings: NetworkSettings | None = None,
+        landmarks: LandmarkNetwork | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """Fit the buffers to the network; the engine stays the caller's.
+
+        ``landmarks`` refines what is found. Where a network has no landmarks of its own (YOLOv4-tiny) and none is given
+        to refine them, they are put where a frontal face in the box has them. ``size`` (width, height; multiples of 32)
+        is used where the file leaves it open. Raises EngineError where the engine runs no network of this family.
+        """
+        self.settings = settings or NetworkSettings()
+        self._engine = engine
+        self._landmarks = landmarks
+        if family.name not in DECODERS:
+            raise EngineError(f'{family.name} is no family of detectors; these are: {", ".join(DECODERS)}')
+        self._fit, grey = _FITS.get(family.name, ('corner', 0))
+        self._tensor = PictureTensor(
+            engine.inputs[0], family.preprocessing, size or family.size or _USUAL_SIZE, multiple=32
+        )
+        width, height = self._tensor.size
+        self._decoder, specs, shapes = _decoder(engine, family.name, (width, height))
+        self._outputs = {spec.name: allocate(spec, shape) for spec, shape in zip(specs, shapes, strict=True)}
+        self._views = [self._outputs[spec.name].reshape(shape) for spec, shape in zip(specs, shapes, strict=True)]
+        self._grey = grey
+        self._picture = np.full((height, width, 3), grey, np.uint8)
+        self._shape = (0, 0)
+        self._place = self._picture
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the network's input, pixels."""
+        return self._tensor.size
+
+    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
+        """Find the faces of a (H, W, 3) BGR picture, largest first.
+
+        Raises ValueError where the pixels are of another kind, EngineError where the network fails.
+        """
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise ValueError(f'need a picture (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}')
+        return self._refined(pixels, self._find(pixels, 0, 0))
+
+    def again(self, pixels: NDArray[np.uint8], face: Face) -> Face | None:
+        """Look for a face where one is expected: at about this place and size, closer than ``detect`` looks.
+
+        Costs as much as ``detect``.
+        """
+        left, top, width, height = face.box
+        reach = _AGAIN * max(width, height) / 2
+        x, y = left + width / 2, top + height / 2
+        limit = np.array(pixels.shape[1::-1])
+        low = np.clip(np.floor([x - reach, y - reach]), 0, limit).astype(int)
+        high = np.clip(np.ceil([x + reach, y + reach]), 0, limit).astype(int)
+        if (high <= low).any():
+            return None
+        part = pixels[low[1] : high[1], low[0] : high[0]]
+        faces = self._find(part, int(low[0]), int(low[1]))
+        best = max(faces, key=lambda found: overlap(found.box, face.box), default=None)
+        if best is None or overlap(best.box, face.box) < _SAME_PLACE:
+            return None
+        return self._refined(pixels, (best,))[0]
+
+    def _refined(self, pixels: NDArray[np.uint8], faces: tuple[Face, ...]) -> tuple[Face, ...]:
+        network = self._landmarks
+        return faces if network is None else tuple(network.refine(pixels, face) for face in faces)
+
+    def _find(self, pixels: NDArray[np.uint8], left: int, top: int) -> tuple[Face, ...]:
+        """Find the faces of a part of the frame that begins at (left, top)."""
+        if pixels.shape[:2] != self._shape:
+            self._lay_out(pixels.shape[0], pixels.shape[1])
+        height, width = self._place.shape[:2]
+        cv2.resize(pixels, (width, height), dst=self._place, interpolation=cv2.INTER_AREA)
+        self._tensor.fill(self._picture)
+        self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
+        tensors = [view.astype(np.float32, copy=False) for view in self._views]
+        # A network may say what overflows; such a box is not finite, and left out.
+        with np.errstate(over='ignore', invalid='ignore'):
+            found = self._decoder.read(tensors, self._tensor.size, self.settings.min_score)
+        scale = np.array([pixels.shape[1] / width, pixels.shape[0] / height])
+        return self._faces(found, scale, np.array([left, top]))
+
+    def _lay_out(self, height: int, width: int) -> None:
+        """Say where in the network's picture one of this size goes."""
+        self._shape = (height, width)
+        full = np.array(self._picture.shape[1::-1])
+        size = full
+        if self._fit != 'stretch':
+            share = min(full[0] / width, full[1] / height)
+            size = np.clip(np.round(np.array([width, height]) * share).astype(int), 1, full)
+        self._corner = (full - size) // 2 if self._fit == 'centre' else np.zeros(2, int)
+        (x, y), (right, bottom) = self._corner, self._corner + size
+        self._picture[...] = self._grey
+        self._place = self._picture[y:bottom, x:right]
+
+    def _faces(self, found: Candidates, scale: NDArray[np.float64], shift: NDArray[np.int_]) -> tuple[Face, ...]:
+        """Take candidates in the network's picture to distinct faces in the frame."""
+
+        def to_frame(points: NDArray[np.float32]) -> NDArray[np.float64]:
+            # From edges to centres of pixels.
+            mapped: NDArray[np.float64] = (points - self._corner) * scale + (shift - 0.5)
+            return mapped
+
+        boxes = to_frame(found.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] - boxes[:, :2] >= 1.0).all(axis=1)
+        best = np.flatnonzero(good)
+        best = best[np.argsort(-found.scores[best], kind='stable')[:_MOST_CANDIDATES]]
+        faces = []
+        for i in best[suppress(boxes[best], found.scores[best], self.settings.max_overlap)]:
+            left, top, right, bottom = boxes[i].tolist()
+            if found.landmarks is None:
+                landmarks = _IN_BOX * (right - left, bottom - top) + (left, top)
+            else:
+                landmarks = to_frame(found.landmarks[i])
+            if _spans(landmarks, right - left):
+                box = (left, top, right - left, bottom - top)
+                faces.append(Face(box, min(1.0, float(found.scores[i])), landmarks.astype(np.float32)))
+        return tuple(sorted(faces, key=lambda face: -face.box[2] * face.box[3]))
+
+
+def _spans(landmarks: NDArray[np.float64], width: float) -> bool:
+    """Whether landmarks are those of a face, upright or not, and no single place or mirrored pattern."""
+    try:
+        head = box_around(landmarks)
+    except ValueError:
+        return False
+    return head[2] > 0.05 * width
+
+
+def _decoder(
+    engine: Engine, family: str, size: tuple[int, int]
+) -> tuple[Decoder, tuple[TensorSpec, ...], list[tuple[int, ...]]]:
+    """Return the family's decoder that the engine's outputs fit, and which output is which."""
+    for decoder in DECODERS[family]:
+        shapes = decoder.shapes(size)
+        specs = arrange(engine, shapes)
+        if specs is not None:
+            return decoder, specs, shapes
+    there = ', '.join(str(spec.shape) for spec in engine.outputs)
+    raise EngineError(
+        f'the outputs {there} are not those of {family} for pictures of {size[0]}x{size[1]}: '
+        'set the right family, or the size that the file was exported for'
+    )

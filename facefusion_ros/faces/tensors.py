@@ -1,0 +1,98 @@
+"""A network's picture input and its outputs, as arrays that are made once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facefusion_ros.engines.engine import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from facefusion_ros.engines.engine import Engine, TensorSpec
+    from facefusion_ros.models.entry import Preprocessing
+
+
+class PictureTensor:
+    """The picture input of a network, filled from BGR pixels without allocating."""
+
+    def __init__(
+        self,
+        spec: TensorSpec,
+        preprocessing: Preprocessing,
+        size: tuple[int, int],
+        multiple: int = 1,
+    ) -> None:
+        """Allocate for one picture. ``size`` (width, height) is used where the file leaves it open.
+
+        Raises EngineError where the input is no picture of three channels, its sides are no multiples of ``multiple``,
+        or it is not of float32 or float16.
+        """
+        self.name = spec.name
+        self._planar = preprocessing.layout == 'nchw'
+        if len(spec.shape) != 4 or spec.shape[1 if self._planar else 3] not in (3, None):
+            raise EngineError(
+                f'input {spec.name} has shape {spec.shape}, which is no picture in {preprocessing.layout}: '
+                'set the right family for this file'
+            )
+        if spec.shape[0] not in (1, None):
+            raise EngineError(f'input {spec.name} takes {spec.shape[0]} pictures at once: export the file for one')
+        if spec.dtype not in (np.float32, np.float16):
+            raise EngineError(f'input {spec.name} is of {spec.dtype}: export the file with float32 or float16 inputs')
+        height, width = spec.shape[2:] if self._planar else spec.shape[1:3]
+        self.size = (width or size[0], height or size[1])
+        """Width and height, pixels."""
+        if min(self.size) < 1 or self.size[0] % multiple or self.size[1] % multiple:
+            raise EngineError(
+                f'input {spec.name} of {self.size[0]}x{self.size[1]} pixels: sides must be multiples of {multiple}'
+            )
+        shape = (1, 3, *self.size[::-1]) if self._planar else (1, *self.size[::-1], 3)
+        self.array: NDArray[np.floating] = np.zeros(shape, spec.dtype)
+        """What is given to the engine."""
+        swap = preprocessing.colour == 'rgb'
+        self._channels = (2, 1, 0) if swap else (0, 1, 2)
+        mean, std = np.array(preprocessing.mean, np.float64), np.array(preprocessing.std, np.float64)
+        self._gain = (preprocessing.scale / std).astype(np.float32)
+        self._offset = (-mean / std).astype(np.float32)
+
+    def fill(self, pixels: NDArray[np.uint8]) -> None:
+        """Take a (height, width, 3) BGR picture of the tensor's size."""
+        for i, channel in enumerate(self._channels):
+            plane = self.array[0, i] if self._planar else self.array[0, ..., i]
+            np.multiply(pixels[..., channel], self._gain[i], out=plane, dtype=np.float32, casting='same_kind')
+            if self._offset[i]:
+                np.add(plane, self._offset[i], out=plane, dtype=np.float32, casting='same_kind')
+
+
+def fits(spec: TensorSpec, shape: Sequence[int]) -> bool:
+    """Whether an output can be of this shape; one is 1, leading, and the batch, may be missing from ``shape``."""
+    rank = len(spec.shape) - len(shape)
+    return (
+        rank in (0, 1)
+        and all(n in (1, None) for n in spec.shape[:rank])
+        and all(n in (m, None) for n, m in zip(spec.shape[rank:], shape, strict=True))
+    )
+
+
+def arrange(engine: Engine, shapes: Sequence[Sequence[int]]) -> tuple[TensorSpec, ...] | None:
+    """Return the outputs that have these shapes, in this order; None where one is not there.
+
+    Outputs are told apart by shape; of those with one shape, and where the file leaves shapes open, by their order.
+    """
+    rest, found = list(engine.outputs), []
+    for shape in shapes:
+        spec = next((spec for spec in rest if fits(spec, shape)), None)
+        if spec is None:
+            return None
+        rest.remove(spec)
+        found.append(spec)
+    return tuple(found)
+
+
+def allocate(spec: TensorSpec, shape: Sequence[int]) -> NDArray[np.generic]:
+    """Make an array for an output of this shape, which ``fits``."""
+    return np.zeros((*(1,) * (len(spec.shape) - len(shape)), *shape), spec.dtype)
