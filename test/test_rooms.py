@@ -34,7 +34,7 @@ MAY_IMPORT_FOREIGN = {
     'frames': {'numpy'},
     'faces': {'numpy', 'cv2'},
     'models': set(),
-    'engines': {'numpy', 'onnxruntime', 'tensorrt', 'cuda'},
+    'engines': {'numpy', 'onnx', 'onnxruntime', 'tensorrt', 'pycuda', 'cuda'},
     'personas': {'numpy', 'cv2', 'yaml'},
     'blending': {'numpy', 'cv2'},
     'cameras': {'numpy', 'cv2', 'av', 'yaml'},

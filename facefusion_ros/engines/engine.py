@@ -18,6 +18,10 @@ class EngineError(FacefusionError):
     """A network cannot be loaded or run; the text says what to do."""
 
 
+class DeviceMemoryError(EngineError):
+    """The device's memory does not hold the network or its run; another engine may still have room."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input or output of a network."""

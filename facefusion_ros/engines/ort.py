@@ -1,0 +1,445 @@
+"""A network run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from facefusion_ros.engines.engine import EngineError, TensorSpec
+from facefusion_ros.engines.optimised import OptimisedGraphs, Recipe, digest, instructions
+from facefusion_ros.engines.providers import CPU, Provider, options, provider
+from facefusion_ros.engines.refusal import failure, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+    from onnx import GraphProto
+    from onnxruntime import InferenceSession, IOBinding, NodeArg, SessionOptions
+
+_log = logging.getLogger(__name__)
+
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    'tensor(float)': np.dtype(np.float32),
+    'tensor(float16)': np.dtype(np.float16),
+    'tensor(double)': np.dtype(np.float64),
+    'tensor(uint8)': np.dtype(np.uint8),
+    'tensor(int8)': np.dtype(np.int8),
+    'tensor(uint16)': np.dtype(np.uint16),
+    'tensor(int16)': np.dtype(np.int16),
+    'tensor(uint32)': np.dtype(np.uint32),
+    'tensor(int32)': np.dtype(np.int32),
+    'tensor(uint64)': np.dtype(np.uint64),
+    'tensor(int64)': np.dtype(np.int64),
+    'tensor(bool)': np.dtype(np.bool_),
+}
+"""Element types of ONNX Runtime that numpy has too."""
+
+ERRORS_ONLY, NOTHING_BUT_FATAL = 3, 4
+"""Severities of ONNX Runtime's own log, which goes to the standard error stream."""
+
+NVIDIA = {'TensorrtExecutionProvider', 'CUDAExecutionProvider'}
+
+NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+NO_OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class OrtSettings:
+    """How ONNX Runtime runs a network."""
+
+    providers: tuple[str, ...] = ('cpu',)
+    """Best first: ``tensorrt``, ``cuda``, ``directml``, ``openvino``, ``cpu``, or ONNX Runtime's full names.
+
+    Without ``cpu`` and with ``missing='error'``, a graph of which a part would run on the CPU is refused.
+    """
+    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: NO_OPTIONS)
+    """By the names used in ``providers``; see ONNX Runtime's documentation of each provider."""
+    missing: Literal['error', 'warn'] = 'error'
+    """What becomes of a provider that is not in this build, does not load, or gets no part of the graph."""
+    threads: int = 0
+    """That compute together in one run, the calling one included; 0: as many as there are cores for this process."""
+    spinning: Literal['run', 'always', 'never'] = 'run'
+    """When idle threads wait busily: within a run, always (burns a core between runs), or never (slower runs)."""
+    cache: Path | None = None
+    """Folder of optimised graphs and of the providers' own caches; None: optimise at each start."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: NO_SHAPES)
+    """Shapes for inputs that the file leaves open; what follows from them is fixed and optimised for."""
+
+    def __post_init__(self) -> None:
+        if not self.providers:
+            raise EngineError('no provider is given: name at least cpu')
+        if self.missing not in {'error', 'warn'}:
+            raise EngineError(f'missing is {self.missing!r}: choose error or warn')
+        if self.spinning not in {'run', 'always', 'never'}:
+            raise EngineError(f'spinning is {self.spinning!r}: choose run, always or never')
+        if self.threads < 0:
+            raise EngineError(f'{self.threads} threads cannot be: give 0 or more')
+
+
+class OrtEngine:
+    """A network in ONNX Runtime; see ``Engine``.
+
+    A run binds the caller's arrays by address and keeps that binding for as long as the same array objects come again,
+    so that a caller who keeps its arrays has nothing allocated or copied on its behalf on the CPU (an array must not
+    change its shape or memory in place). On a GPU the provider copies between these arrays and its own memory.
+
+    Run on the CPU provider only, so far; the others are passed through and checked to be really in use.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: OrtSettings | None = None, sha256: str = '') -> None:
+        """Load a file; ``sha256`` is its digest where the caller has it already. Raises EngineError."""
+        self._settings = settings or OrtSettings()
+        self._path = Path(path)
+        self._ort = _onnxruntime()
+        _readable(self._path)
+        chain = _present(self._ort, self._settings)
+        self._session = self._load(chain, sha256)
+        self._provider = _really_used(self._session, chain, self._settings)
+        self._inputs = _specs(self._path, self._session.get_inputs(), self._settings.shapes)
+        self._outputs = _specs(self._path, self._session.get_outputs(), NO_SHAPES)
+        self._run_options = self._ort.RunOptions()
+        # What goes wrong in a run is raised; ONNX Runtime would print it as well.
+        self._run_options.log_severity_level = NOTHING_BUT_FATAL
+        self._binding: IOBinding | None = None
+        self._bound_inputs: dict[str, NDArray[np.generic]] = {}
+        self._bound_outputs: dict[str, NDArray[np.generic]] = {}
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Inputs in the file's order."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Outputs in the file's order."""
+        return self._outputs
+
+    @property
+    def provider(self) -> str:
+        """The first provider of the chain that runs a part of the graph, as ONNX Runtime calls it."""
+        return self._provider
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, NDArray[np.generic]]) -> None:
+        """Run once; see ``Engine``. Raises EngineError, and DeviceMemoryError where memory ran out."""
+        if not (_same(inputs, self._bound_inputs) and _same(outputs, self._bound_outputs)):
+            self._bind(inputs, outputs)
+        self._execute(self._binding)
+
+    def warm_up(self) -> None:
+        """Run once on zeros; an open first dimension counts as 1. Raises EngineError where another is open."""
+        self._open()
+        binding = self._session.io_binding()
+        zeros = []
+        for spec in self._inputs:
+            shape = tuple(1 if axis == 0 and size is None else size for axis, size in enumerate(spec.shape))
+            if None in shape:
+                raise EngineError(
+                    f'{self._path}: cannot warm up, the file leaves {spec.name} open as {_text(spec.shape)}: '
+                    'give its shape in the settings'
+                )
+            array = np.zeros([size or 0 for size in shape], spec.dtype)
+            zeros.append(array)
+            binding.bind_input(spec.name, 'cpu', 0, spec.dtype, array.shape, array.ctypes.data)
+        for spec in self._outputs:
+            binding.bind_output(spec.name, 'cpu')
+        self._execute(binding)
+
+    def close(self) -> None:
+        """Release the network; may be called twice."""
+        self._binding = None
+        self._session = None
+        self._bound_inputs = {}
+        self._bound_outputs = {}
+
+    def _open(self) -> None:
+        if self._session is None:
+            raise EngineError(f'{self._path} is closed: load it again')
+
+    def _load(self, chain: dict[str, Provider], sha256: str) -> InferenceSession:
+        """Return a session, of the optimised graph where one is kept."""
+        folder = self._settings.cache
+        if folder is None or not all(each.cacheable for each in chain.values()):
+            return self._create(chain, _dimensions(self._path, self._settings.shapes))
+        recipe = Recipe(
+            model=sha256 or digest(self._path),
+            shapes=str(sorted((name, *shape) for name, shape in self._settings.shapes.items())),
+            providers=' '.join(each.name for each in chain.values()),
+            onnxruntime=self._ort.__version__,
+            processor=instructions(),
+        )
+        graphs, name = OptimisedGraphs(folder), self._path.stem
+        kept = graphs.find(name, recipe)
+        if kept is not None:
+            try:
+                return self._create(chain, {}, kept=kept)
+            except EngineError as error:
+                _log.warning('%s; making it anew', error)
+        dimensions = _dimensions(self._path, self._settings.shapes)
+        if _has_external_data(self._path):
+            # Its weights are not in the digest, and a copy of the graph elsewhere would not find them.
+            return self._create(chain, dimensions)
+        part = None
+        try:
+            part = graphs.part(name, recipe)
+            session = self._create(chain, dimensions, save=part)
+            graphs.keep(part, name, recipe)
+        except (OSError, EngineError) as error:
+            session = self._create(chain, dimensions)
+            _log.warning(
+                '%s cannot keep an optimised graph of %s (%s), so it is optimised at each start: '
+                'make room there or choose another folder',
+                folder,
+                self._path.name,
+                error,
+            )
+        finally:
+            if part is not None:
+                part.unlink(missing_ok=True)
+        return session
+
+    def _create(
+        self,
+        chain: dict[str, Provider],
+        dimensions: Mapping[str, int],
+        *,
+        kept: Path | None = None,
+        save: Path | None = None,
+    ) -> InferenceSession:
+        settings, file = self._settings, kept or self._path
+        names = [each.name for each in chain.values()]
+        session_options = _session_options(self._ort, settings, names)
+        for name, size in dimensions.items():
+            session_options.add_free_dimension_override_by_name(name, size)
+        if kept is not None:
+            session_options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if save is not None:
+            session_options.optimized_model_filepath = str(save)
+        try:
+            return self._ort.InferenceSession(
+                os.fspath(file),
+                session_options,
+                providers=names,
+                provider_options=[
+                    options(each, settings.cache, settings.provider_options.get(short, {}))
+                    for short, each in chain.items()
+                ],
+                # It would print to the standard output and carry on with the CPU.
+                enable_fallback=0,
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no other base
+            raise refusal(file, str(error), self._ort.__version__) from error
+
+    def _execute(self, binding: IOBinding) -> None:
+        try:
+            self._session.run_with_iobinding(binding, self._run_options)
+        except Exception as error:  # ONNX Runtime's exceptions share no other base
+            raise failure(self._path, str(error)) from error
+
+    def _bind(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, NDArray[np.generic]]) -> None:
+        self._open()
+        if missing := [spec.name for spec in self._inputs if spec.name not in inputs]:
+            raise EngineError(f'{self._path}: input {missing[0]} is missing: give all of {_names(self._inputs)}')
+        if not outputs:
+            raise EngineError(
+                f'{self._path}: no output is asked for: give an array for some of {_names(self._outputs)}'
+            )
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            spec = self._checked('input', name, array, self._inputs)
+            binding.bind_input(name, 'cpu', 0, spec.dtype, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            spec = self._checked('output', name, array, self._outputs)
+            if not array.flags.writeable:
+                raise EngineError(
+                    f'{self._path}: the array for output {name} is read-only: give one that can be written'
+                )
+            for other, given in (*inputs.items(), *outputs.items()):
+                if other != name and np.may_share_memory(array, given):
+                    raise EngineError(f'{self._path}: {name} and {other} share memory: give each its own')
+            binding.bind_output(name, 'cpu', 0, spec.dtype, array.shape, array.ctypes.data)
+        self._binding = binding
+        self._bound_inputs = dict(inputs)
+        self._bound_outputs = dict(outputs)
+
+    def _checked(self, kind: str, name: str, array: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> TensorSpec:
+        spec = next((each for each in specs if each.name == name), None)
+        if spec is None:
+            raise EngineError(f'{self._path}: there is no {kind} {name}: the file has {_names(specs)}')
+        if array.dtype != spec.dtype:
+            raise EngineError(f'{self._path}: {kind} {name} is {array.dtype}: it must be {spec.dtype}')
+        if len(array.shape) != len(spec.shape) or any(
+            wanted not in {None, size} for size, wanted in zip(array.shape, spec.shape, strict=True)
+        ):
+            raise EngineError(
+                f'{self._path}: {kind} {name} is {_text(array.shape)}: the shape must be {_text(spec.shape)}'
+            )
+        if not array.flags.c_contiguous:
+            raise EngineError(f'{self._path}: {kind} {name} is not C-contiguous: give a contiguous array')
+        return spec
+
+
+def _same(given: Mapping[str, NDArray[np.generic]], bound: dict[str, NDArray[np.generic]]) -> bool:
+    """Whether these are the very arrays that are bound; none is bound of a network that is closed."""
+    if len(given) != len(bound) or not bound:
+        return False
+    for name, array in bound.items():  # noqa: SIM110  an all() would make a generator at each run
+        if given.get(name) is not array:
+            return False
+    return True
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        return import_module('onnxruntime')
+    except ImportError as error:
+        raise EngineError(
+            f'onnxruntime cannot be imported ({error}): pip install onnxruntime, or onnxruntime-gpu for NVIDIA'
+        ) from error
+
+
+def _readable(path: Path) -> None:
+    try:
+        with path.open('rb') as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        raise EngineError(f'{path} cannot be read ({error.strerror}): give the path of an ONNX file') from error
+    if empty:
+        raise EngineError(f'{path} is empty: download or export it again')
+
+
+def _present(ort: ModuleType, settings: OrtSettings) -> dict[str, Provider]:
+    """Return the providers of the chain that this build has, by the names the settings use."""
+    available = ort.get_available_providers()
+    chain = {}
+    for name in settings.providers:
+        each = provider(name)
+        if each.name in available:
+            chain[name] = each
+        else:
+            _complain(f'provider {name} is not in this build of onnxruntime {ort.__version__}: {each.cure}', settings)
+    if NVIDIA & {each.name for each in chain.values()} and hasattr(ort, 'preload_dlls'):  # since 1.21
+        # What pip installs of NVIDIA's libraries is not on the library path. What it prints is no output of ours.
+        with redirect_stdout(sys.stderr):
+            ort.preload_dlls()
+    return chain or {'cpu': provider('cpu')}
+
+
+def _complain(message: str, settings: OrtSettings) -> None:
+    if settings.missing == 'error':
+        raise EngineError(message)
+    _log.warning('%s', message)
+
+
+def _really_used(session: InferenceSession, chain: dict[str, Provider], settings: OrtSettings) -> str:
+    """Return the provider that comes first among those that run a part of the graph."""
+    loaded = session.get_providers()
+    nodes: dict[str, int] = {}
+    if hasattr(session, 'get_provider_graph_assignment_info'):  # since 1.24
+        for part in session.get_provider_graph_assignment_info():
+            nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
+        _log.info('nodes by provider: %s', ', '.join(f'{name} {count}' for name, count in nodes.items()))
+    for name, each in chain.items():
+        if each.name not in loaded:
+            _complain(f'provider {name} does not load (ONNX Runtime has printed why): {each.cure}', settings)
+        elif nodes and each.name not in nodes and each.name != CPU:
+            _complain(
+                f'provider {name} runs no part of this graph, it all runs on {" and ".join(nodes)}: '
+                f'leave {name} out, or export the graph with operators that it has',
+                settings,
+            )
+    return next((name for name in loaded if name in nodes), str(loaded[0]))
+
+
+def _session_options(ort: ModuleType, settings: OrtSettings, providers: list[str]) -> SessionOptions:
+    made = ort.SessionOptions()
+    made.log_severity_level = ERRORS_ONLY
+    made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    made.inter_op_num_threads = 1
+    made.intra_op_num_threads = settings.threads or cores()
+    # DirectML does without memory patterns:
+    # https://onnxruntime.ai/docs/execution-providers/DirectML-ExecutionProvider.html
+    made.enable_mem_pattern = 'DmlExecutionProvider' not in providers
+    made.add_session_config_entry('session.intra_op.allow_spinning', '0' if settings.spinning == 'never' else '1')
+    made.add_session_config_entry('session.force_spinning_stop', '1' if settings.spinning == 'run' else '0')
+    made.add_session_config_entry('session.record_ep_graph_assignment_info', '1')
+    if CPU not in providers and settings.missing == 'error':
+        made.add_session_config_entry('session.disable_cpu_ep_fallback', '1')
+    return made
+
+
+def cores() -> int:
+    """Count the physical cores that this process may use, so that no two threads share one's arithmetic."""
+    usable = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
+    folders = (Path(f'/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list') for number in usable)
+    return len({file.read_text() if file.exists() else str(file) for file in folders})
+
+
+def _specs(path: Path, tensors: Sequence[NodeArg], wanted: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    specs = []
+    for each in tensors:
+        if each.type not in DTYPES:
+            raise EngineError(
+                f'{path}: {each.name} is a {each.type}, which numpy has not: export it as float32 or float16'
+            )
+        # A dimension without a name stays open in the session, whatever shape is wanted.
+        held = tuple(size if isinstance(size, int) else None for size in each.shape)
+        shape: tuple[int | None, ...] = wanted.get(each.name, held)
+        specs.append(TensorSpec(each.name, shape, DTYPES[each.type]))
+    return tuple(specs)
+
+
+def _graph(path: Path) -> GraphProto:
+    """Parse a file without the weights that lie beside it."""
+    try:
+        onnx = import_module('onnx')
+        broken = import_module('google.protobuf.message').DecodeError
+    except ImportError as error:
+        raise EngineError(f'onnx cannot be imported ({error}): pip install onnx') from error
+    try:
+        return onnx.load(path, load_external_data=False).graph
+    except broken as error:
+        raise refusal(path, 'INVALID_PROTOBUF', '') from error
+
+
+def _has_external_data(path: Path) -> bool:
+    return any(tensor.data_location for tensor in _graph(path).initializer)
+
+
+def _dimensions(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return the sizes of the dimensions that the file names and the wanted shapes fix."""
+    if not shapes:
+        return {}
+    tensors = {each.name: each.type.tensor_type.shape.dim for each in _graph(path).input}
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise EngineError(f'{path}: there is no input {name} to give a shape to: it has {", ".join(tensors)}')
+        held = tuple(each.dim_value or None for each in tensors[name])
+        if len(shape) != len(held) or any(have not in {None, want} for want, have in zip(shape, held, strict=True)):
+            raise EngineError(f'{path}: {name} cannot be {_text(shape)}: the file has {_text(held)}')
+        for size, each in zip(shape, tensors[name], strict=True):
+            if each.dim_param and sizes.setdefault(each.dim_param, size) != size:
+                raise EngineError(
+                    f'{path}: {each.dim_param} of {name} is both {sizes[each.dim_param]} and {size}: '
+                    'dimensions of one name have one size'
+                )
+    return sizes
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return 'x'.join('?' if size is None else str(size) for size in shape) or 'a scalar'
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ', '.join(spec.name for spec in specs)

@@ -1,0 +1,152 @@
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from facefusion_ros.engines import chain
+from facefusion_ros.engines.chain import EngineSettings, load_engine
+from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
+from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+
+
+def lines(caplog):
+    return [each.message for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+class SmallDevice(OrtEngine):
+    """The true engine on a device whose memory is full from a given run on; no such device is at hand."""
+
+    def __init__(self, path, runs):
+        super().__init__(path)
+        self.left = runs
+        self.closed = False
+
+    def _execute(self, binding):
+        if not self.left:
+            raise DeviceMemoryError('the small device is full: close other networks')
+        self.left -= 1
+        super()._execute(binding)
+
+    def close(self):
+        self.closed = True
+        super().close()
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Engines ``small`` with the number of runs that their device has room for."""
+    state = SimpleNamespace(runs=0, made=[])
+
+    def make(path, _settings, _sha256):
+        state.made.append(SmallDevice(path, state.runs))
+        return state.made[-1]
+
+    monkeypatch.setitem(chain.ENGINES, 'small', make)
+    return state
+
+
+@pytest.fixture
+def picture():
+    return {'x': np.ones((1, 3, 8, 8), np.float32)}, {'y': np.zeros((1, 3, 8, 8), np.float32)}
+
+
+def test_the_first_that_can_be_had(nets, saved, caplog, picture):
+    engine = load_engine(saved(nets.blur()))
+    assert engine.provider == 'CPUExecutionProvider'
+    assert [each.name for each in (*engine.inputs, *engine.outputs)] == ['x', 'y']
+    engine.warm_up()
+    engine.run(*picture)
+    assert picture[1]['y'].max() == 9
+    assert lines(caplog) == []
+
+
+def test_without_a_gpu_the_next_engine_runs(nets, saved, caplog, picture):
+    path = saved(nets.blur())
+    engine = load_engine(path, EngineSettings(chain=('tensorrt', 'onnxruntime')))
+    engine.run(*picture)
+    assert picture[1]['y'].max() == 9
+    (line,) = lines(caplog)
+    assert line.startswith(f'{path.name}: going on with onnxruntime in place of tensorrt (')
+    assert '\n' not in line
+
+
+def test_with_none_left_all_reasons_are_told(nets, saved):
+    settings = EngineSettings(('tensorrt', 'onnxruntime'), OrtSettings(providers=('cuda',)))
+    with pytest.raises(
+        EngineError, match=r'^no engine runs .*net0\.onnx: tensorrt: .*; onnxruntime: .*provider cuda is not'
+    ):
+        load_engine(saved(nets.blur()), settings)
+
+
+def test_a_bad_file_is_told_as_its_only_engine_tells_it(tmp_path):
+    with pytest.raises(EngineError, match=r'^.*gone\.onnx cannot be read'):
+        load_engine(tmp_path / 'gone.onnx')
+
+
+def test_memory_that_runs_out_at_the_first_run(nets, saved, caplog, device, picture):
+    engine = load_engine(saved(nets.blur()), EngineSettings(('small', 'onnxruntime')))
+    assert device.made[0].closed
+    assert lines(caplog) == [
+        'net0.onnx: going on with onnxruntime in place of small (the small device is full: close other networks)'
+    ]
+    engine.run(*picture)
+    assert picture[1]['y'].max() == 9
+
+
+def test_memory_that_runs_out_later(nets, saved, caplog, device, picture):
+    device.runs = 3
+    engine = load_engine(saved(nets.blur()), EngineSettings(('small', 'onnxruntime')))
+    for value in (1, 2, 3, 4, 5):
+        picture[0]['x'][:] = value
+        engine.run(*picture)
+        assert picture[1]['y'].max() == 9 * value
+        assert device.made[0].closed == (value > 2)
+    assert len(device.made) == len(lines(caplog)) == 1
+
+
+def test_memory_that_runs_out_at_warming_up(nets, saved, device, picture):
+    device.runs = 1
+    engine = load_engine(saved(nets.blur()), EngineSettings(('small', 'onnxruntime')))
+    engine.warm_up()
+    assert device.made[0].closed
+    engine.run(*picture)
+    assert picture[1]['y'].max() == 9
+
+
+def test_the_last_engine_stays_when_memory_runs_out(nets, saved, device, picture):
+    device.runs = 1
+    engine = load_engine(saved(nets.blur()), EngineSettings(('small',)))
+    with pytest.raises(DeviceMemoryError, match='the small device is full'):
+        engine.run(*picture)
+    device.made[0].left = 1
+    engine.run(*picture)
+    assert picture[1]['y'].max() == 9
+
+
+def test_wrong_arrays_are_no_reason_to_change(nets, saved, device):
+    device.runs = 9
+    engine = load_engine(saved(nets.blur()), EngineSettings(('small', 'onnxruntime')))
+    with pytest.raises(EngineError, match='input x is missing'):
+        engine.run({}, {})
+    assert not device.made[0].closed
+
+
+def test_open_shapes_are_not_tried_at_loading(nets, saved, device):
+    load_engine(saved(nets.blur((1, 3, 'h', 'w'))), EngineSettings(('small', 'onnxruntime')))
+    assert not device.made[0].closed
+
+
+def test_closed(nets, saved, picture):
+    engine = load_engine(saved(nets.blur()))
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match='is closed'):
+        engine.run(*picture)
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(EngineError, match="there is no engine 'gpu': choose from tensorrt, onnxruntime"):
+        EngineSettings(('gpu',))
+    with pytest.raises(EngineError, match='no engine is given'):
+        EngineSettings(())
