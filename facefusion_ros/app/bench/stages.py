@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -36,7 +35,7 @@ def stages(frames: int = 150) -> dict[str, Any]:
         sized = world.sized(width, height)
         camera = sized.camera
         finder, swapper = FaceFinder(), WarpSwapper(load_persona('porcelain'), PATCH_SIZE)
-        blender = Blender(replace(BlendSettings()), camera.intrinsics)
+        blender = Blender(BlendSettings(), camera.intrinsics)
         picture = np.empty((height, width, 3), np.uint8)
         patch = np.empty((PATCH_SIZE, PATCH_SIZE, 4), np.uint8)
         times: dict[str, list[float]] = {'detector': [], 'swapper': [], 'blender': []}
