@@ -65,6 +65,7 @@ class Camera(StageNode):
         self._compressed = LazyPublisher(self.advertise(CompressedImage, 'image_raw/compressed'))
         self._sequence = 0
         self._unable = 0
+        self._passed_over = 0
         self._losses = 0
         self._health = Health()
 
@@ -145,7 +146,7 @@ class Camera(StageNode):
             except PoolExhausted as error:
                 self._unable += 1
                 self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-                self._source.capture(picture)
+                self._passed_over += 1 + self._source.capture(picture).dropped
             backoff.reset()
 
     def _capture(self, form: PictureFormat, picture: NDArray[np.uint8]) -> None:
@@ -160,7 +161,8 @@ class Camera(StageNode):
             if wanted:  # once published, the slot is the blender's to change
                 np.copyto(picture, pixels)
             ref = slot.publish(info)
-        self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), capture.dropped)))
+        dropped, self._passed_over = self._passed_over + capture.dropped, 0
+        self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), dropped)))
         self._sequence += 1
         self._camera_info.publish(to_camera_info(form.intrinsics, form.width, form.height, info))
         if wanted:

@@ -18,7 +18,7 @@ from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.nodes import camera as camera_node
 from facefusion_ros.nodes.camera import Camera
 from facefusion_ros.ros.image import from_compressed, from_image
-from facefusion_ros.ros.messages import from_frame_ref, from_time, from_timing
+from facefusion_ros.ros.messages import from_frame_ref, from_time, to_frame_ref
 
 PACKET = 188  # of an MPEG transport stream, bytes
 EPOCH_NS = 1_700_000_000_123_456_789
@@ -136,17 +136,42 @@ def test_frames_that_are_being_read_stay_as_they_are_and_the_camera_goes_on(list
     assert diagnostics.wait(1)[0].level == DiagnosticStatus.OK
 
 
+def test_a_pool_in_which_all_is_being_read_costs_frames_that_are_counted(listener, start, world_file, monkeypatch):
+    """Three slots, of which the first three frames are read for long."""
+    frames, diagnostics = listener.hear(msg.FrameRef, 'frame'), listener.diagnostics('camera')
+    leases = []
+
+    def leasing(ref):
+        if len(leases) < 3:  # here a reader is as quick as can be: before the camera takes a slot again
+            leases.append(reader.lease(ref))
+        return to_frame_ref(ref)
+
+    monkeypatch.setattr(camera_node, 'to_frame_ref', leasing)
+    with FrameReader() as reader:
+        start(Camera, world=world_file, pool_slots=3)
+        diagnostics.until(lambda status: values_of(status)['no slot free'] == '3')
+        assert len(frames.messages) == 3
+        for lease in leases:
+            lease.release()
+    refs = [from_frame_ref(message) for message in frames.wait(6)]
+    assert [ref.info.sequence for ref in refs] == list(range(6))
+    assert [ref.info.journal[0].dropped for ref in refs[:3]] == [0, 0, 0]
+    assert refs[3].info.journal[0].dropped >= 3
+    status = diagnostics.until(lambda status: int(values_of(status)['frames']) >= 6)
+    assert status.level == DiagnosticStatus.OK
+
+
 @pytest.fixture
 def film(tmp_path):
-    """Make films of 64x48 pixels at 25 Hz, in which every picture has another grey."""
+    """Make films at 25 Hz, in which every picture has another grey."""
 
-    def make(name, count):
+    def make(name, count, width=64, height=48):
         path = tmp_path / name
         container = av.open(str(path), 'w')
         stream = container.add_stream('mpeg4', rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         for number in range(count):
-            picture = np.full((48, 64, 3), 10 * number % 250, np.uint8)
+            picture = np.full((height, width, 3), 10 * number % 250, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='bgr24')))
         container.mux(stream.encode())
         container.close()
@@ -187,15 +212,18 @@ class NetworkCamera:
         self._thread.join()
 
 
-def test_a_camera_that_disappears_and_returns(listener, start, film):
-    """Frames go on with increasing numbers and stamps; in between the diagnostics say what is wrong."""
+def test_a_camera_that_disappears_and_returns(listener, start, film, pools, namespace):
+    """Frames go on with increasing numbers and stamps; in between the diagnostics say what is wrong.
+
+    What returns has larger pictures, which do not fit the old pool.
+    """
     content = film('stream.ts', 50).read_bytes()
     first = NetworkCamera(content)
     frames, diagnostics = listener.hear(msg.FrameRef, 'frame'), listener.diagnostics('camera')
     camera = start(Camera, source=f'tcp://127.0.0.1:{first.port}')
     assert camera.started
     try:
-        before = frames.wait(2)
+        frames.wait(2)
     finally:
         first.die()
     status = diagnostics.until(lambda status: status.level == DiagnosticStatus.ERROR)
@@ -203,18 +231,20 @@ def test_a_camera_that_disappears_and_returns(listener, start, film):
     assert '\n' not in status.message
     gone = len(frames.messages)
 
-    second = NetworkCamera(content, first.port)
+    second = NetworkCamera(film('larger.ts', 50, 128, 96).read_bytes(), first.port)
     try:
         after = frames.wait(gone + 2)
         status = diagnostics.until(lambda status: status.level == DiagnosticStatus.OK, since=len(diagnostics.messages))
     finally:
         second.die()
-    assert status.message.startswith('64x48')
+    assert status.message.startswith('128x96')
+    assert len(pools(namespace)) == 1
     assert int(values_of(status)['losses']) >= 1
     refs = [from_frame_ref(message) for message in after]
     assert [ref.info.sequence for ref in refs] == list(range(len(refs)))
     assert all(one.info.stamp_ns < other.info.stamp_ns for one, other in itertools.pairwise(refs))
-    assert from_timing(before[0].timing)[0].stage == 'camera'
+    assert {(ref.width, ref.height) for ref in refs[:gone]} == {(64, 48)}
+    assert (refs[-1].width, refs[-1].height) == (128, 96)
 
 
 def test_a_second_camera_of_the_same_name_is_refused_in_one_line(listener, launch, world_file, pools, namespace):

@@ -47,6 +47,21 @@ def test_motion_is_the_worlds(listener, start, world, world_file):
     assert int(values_of(status)['readings']) > 0
 
 
+def test_faster_than_the_range_is_counted_and_not_published(listener, start, tmp_path):
+    """Up to 13 rad/s and back twenty times a second, where the sensor goes to 8.7 rad/s (500 degrees per second)."""
+    path = tmp_path / 'shaken.yaml'
+    path.write_text(
+        'period_s: 1.0\nseed: 1\ncamera: {width: 64, height: 48, rate_hz: 10.0, hfov_deg: 60.0}\n'
+        'motion: {yaw: [{amplitude_deg: 6.0, cycles: 20}]}\nlight: {lux: 400.0}\n'
+        'scene: {distance_m: 0.5, width_m: 0.746}\n'
+    )
+    heard, diagnostics = listener.hear(Imu, 'imu/data_raw'), listener.diagnostics('gyro')
+    start(Gyro, world=str(path))
+    diagnostics.until(lambda status: int(values_of(status)['clipped']) > 10)
+    rates = np.abs([vector(sample.angular_velocity) for sample in heard.wait(20)])
+    assert 0.5 * 8.7 < rates.max() < 8.73
+
+
 @pytest.mark.parametrize(('rate_hz', 'period_ns'), [(1000.0, 1e6), (50.0, 2e7)])
 def test_samples_come_at_the_rate_that_is_asked_for(listener, start, world_file, rate_hz, period_ns):
     heard = listener.hear(Imu, 'imu/data_raw')

@@ -1,11 +1,16 @@
 """The renderer node, given output frames in a pool of the test's own."""
 
+import json
+import socket
+import urllib.request
 from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import Vector3
+from sensor_msgs.msg import Illuminance, Imu
 
 from facefusion_ros import msg
 from facefusion_ros.frames.frame import StageTime
@@ -33,7 +38,7 @@ def show(listener, start):
     """Start a renderer: ``show(display='none')``; returns a function that shows a frame and returns its timing."""
 
     def begin(**parameters):
-        start(Renderer, **parameters)
+        node = start(Renderer, **parameters)
         timings = listener.hear(msg.FrameTiming, 'timing')
         publisher = listener.speak(msg.FrameRef, 'output/frame')
 
@@ -42,7 +47,7 @@ def show(listener, start):
             publisher.publish(to_frame_ref(came_through(ref)))
             return timings.wait(before + 1)[before]
 
-        shown.publisher, shown.timings = publisher, timings
+        shown.node, shown.publisher, shown.timings = node, publisher, timings
         return shown
 
     return begin
@@ -112,6 +117,33 @@ def test_a_film_shows_the_camera_s_picture_beside_the_output(show, listener, fra
     red = (pictures[-1][..., 2] > 200) & (pictures[-1][..., 1] < 60)
     assert red[:, : wide // 2].mean() < 0.01
     assert red[:, wide // 2 :].sum() == pytest.approx(200 * 150, rel=0.05)
+
+
+def test_the_page_shows_the_live_numbers(show, listener, frames, scene, wait_until):
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    shown = show(display=f'web:{port}')
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/events', timeout=40) as events:
+        for kind, topic, message in (
+            (Illuminance, 'illuminance', Illuminance(illuminance=321.0)),
+            (Imu, 'imu/data_raw', Imu(angular_velocity=Vector3(x=3.0, y=4.0))),
+            (msg.Provenance, 'provenance', msg.Provenance(face_ids=[7, 8])),
+        ):
+            listener.speak(kind, topic).publish(message)
+        wait_until(lambda: shown.node._faces and shown.node._rotation_rad_s and shown.node._lux > 0, 'the readings')
+        shown(frames.put(scene.pixels, sequence=1))
+        for sequence in range(3, 22):
+            shown(frames.put(scene.pixels, sequence=sequence))
+        for line in events:
+            numbers = json.loads(line[6:]) if line.startswith(b'data: ') else {}
+            if numbers.get('dropped'):
+                break
+    assert (numbers['lux'], numbers['gyro_rad_s'], numbers['faces'], numbers['dropped']) == (321.0, 5.0, 2, 1)
+    assert numbers['fps'] > 0
+    assert numbers['latency_ms'] > 0
+    assert [key for key in numbers if key.startswith('stage.')] == [
+        f'stage.{stage}_ms' for stage in ('camera', 'detector', 'swapper', 'blender', 'renderer')
+    ]
 
 
 def test_frames_of_another_size_are_shown_too(show, frames, scene, tmp_path):

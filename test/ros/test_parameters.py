@@ -31,7 +31,11 @@ REFUSED_AT_START = {
         ('imu_rotation', '[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0]', 'not a rotation'),
     ],
     'gyro': [('rate_hz', 300.0, '1000 divided by a whole number'), ('address', 200, 'from 3 to 119')],
-    'swapper': [('persona', 'nobody', "no persona 'nobody'")],
+    'swapper': [
+        ('persona', 'nobody', "no persona 'nobody'"),
+        ('persona', 7, "no persona '7'"),
+        ('persona', True, 'parameter persona must be text, not True; quote it'),
+    ],
     'renderer': [('display', 'cinema', "no display 'cinema'")],
     'camera': [
         ('world', 'nowhere', "no world is named 'nowhere'"),
@@ -114,6 +118,7 @@ def test_values_that_will_not_do_are_refused_at_the_start_in_one_line(ros, name)
         ('detector', {'coast_s': float('nan')}, 'out of range'),
         ('detector', {'nonsense': 1}, 'undeclared'),
         ('swapper', {'persona': 'nobody'}, "no persona 'nobody': known are porcelain"),
+        ('swapper', {'persona': 7}, "no persona '7'"),
         ('swapper', {'max_faces': 17}, 'out of range'),
         ('blender', {'colour_strength': 1.01}, 'out of range'),
         ('blender', {'colour_strength': 1}, 'Wrong parameter type'),
