@@ -33,7 +33,7 @@ MAY_IMPORT = {
 MAY_IMPORT_FOREIGN = {
     'frames': {'numpy'},
     'faces': {'numpy', 'cv2'},
-    'models': set(),
+    'models': {'numpy', 'onnx', 'yaml'},
     'engines': {'numpy', 'onnx', 'onnxruntime', 'tensorrt', 'pycuda', 'cuda'},
     'personas': {'numpy', 'cv2', 'yaml'},
     'blending': {'numpy', 'cv2'},
@@ -43,7 +43,7 @@ MAY_IMPORT_FOREIGN = {
     'sim': {'numpy', 'cv2', 'smbus2', 'yaml', 'skimage'},
     'ros': {'numpy', 'cv2', 'yaml', 'cv_bridge'},
     'nodes': {'numpy'},
-    'app': {'numpy', 'cv2', 'av', 'yaml', 'mcap', 'zstandard', 'psutil'},
+    'app': {'numpy', 'cv2', 'av', 'yaml', 'mcap', 'zstandard', 'psutil', 'onnx', 'onnxruntime'},
 }
 """Modules beside the standard library; ``ros``, ``nodes`` and ``app`` may also import those of ROS 2."""
 
