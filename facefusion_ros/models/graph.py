@@ -107,6 +107,10 @@ def read_graph(path: Path) -> Graph:
                 else:
                     nodes += data[part_start:part_end]
         model, graph = _parsed(onnx.ModelProto, bytes(head), path), _parsed(onnx.GraphProto, bytes(nodes), path)
+    if not model.ir_version:
+        raise ModelError(f'{path}: is not an ONNX file')
+    if not model.opset_import:
+        raise ModelError(f'{path}: is cut short: its end, with the versions of its operators, is missing; get it again')
     if not graph.node or not graph.output:
         raise ModelError(f'{path}: is not an ONNX network: it has no nodes or no outputs')
     read = {name for node in graph.node for name in node.input}
@@ -115,10 +119,12 @@ def read_graph(path: Path) -> Graph:
         path=path,
         inputs=tuple(_tensor(value) for value in graph.input if value.name not in names),
         outputs=tuple(_tensor(value) for value in graph.output),
-        initializers=tuple(Initializer(w.name, tuple(w.dims), w.name in read, _file_beside(w, path)) for w in weights),
-        operators=dict(Counter('.'.join(filter(None, (node.domain, node.op_type))) for node in graph.node)),
+        initializers=tuple(
+            Initializer(_text(w.name), tuple(w.dims), w.name in read, _file_beside(w, path)) for w in weights
+        ),
+        operators=dict(Counter(_text(n.domain) + '.' * bool(n.domain) + _text(n.op_type) for n in graph.node)),
         opset=max((o.version for o in model.opset_import if o.domain in {'', 'ai.onnx'}), default=0),
-        producer=f'{model.producer_name} {model.producer_version}'.strip(),
+        producer=f'{_text(model.producer_name)} {_text(model.producer_version)}'.strip(),
     )
 
 
@@ -212,6 +218,11 @@ def _parsed(kind: type, data: bytes, path: Path) -> Any:  # noqa: ANN401 - proto
     return message
 
 
+def _text(value: str | bytes) -> str:
+    # What is not UTF-8 comes as bytes: the file is damaged, and is refused by what runs it.
+    return value if isinstance(value, str) else value.decode(errors='replace')
+
+
 def _tensor(value: onnx.ValueInfoProto) -> GraphTensor:
     kind = value.type.tensor_type
     shape = tuple(d.dim_value if d.HasField('dim_value') and d.dim_value > 0 else None for d in kind.shape.dim)
@@ -219,7 +230,7 @@ def _tensor(value: onnx.ValueInfoProto) -> GraphTensor:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     except KeyError:
         dtype = None
-    return GraphTensor(value.name, shape, dtype)
+    return GraphTensor(_text(value.name), shape, dtype)
 
 
 def _file_beside(tensor: TensorProto, path: Path) -> str | None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from facefusion_ros.models.entry import ModelEntry, ModelError
-from facefusion_ros.models.families import Catalogue, plain
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import Recognition, recognise
 from facefusion_ros.models.section import Section, read_sections
@@ -25,6 +24,7 @@ from facefusion_ros.models.section import Section, read_sections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from facefusion_ros.models.families import Catalogue
     from facefusion_ros.models.graph import Graph
 
 INDEX = 'index.yaml'
@@ -48,7 +48,7 @@ def sha256(file: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Model files in a folder. Each is in a folder of its own name, with the files beside it; ``index.yaml`` lists them.
+    """Model files, each in a folder of its own name with the files that belong to it; ``index.yaml`` lists them.
 
     May be used by several processes at once. Nothing is ever downloaded.
     """
@@ -176,17 +176,16 @@ class Store:
 
     def _write(self, entries: Mapping[str, ModelEntry]) -> None:
         models = {name: _listed(entry) for name, entry in sorted(entries.items())}
-        descriptor, part = tempfile.mkstemp(dir=self.folder, prefix='.index-')
+        part = self.folder / '.index-part'
         try:
-            with open(descriptor, 'w', encoding='utf-8') as file:
+            with part.open('w', encoding='utf-8') as file:
                 file.write('# Written by `facefusion-ros models add`.\n')
                 yaml.safe_dump({'models': models}, file, sort_keys=False, allow_unicode=True)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(part).replace(self.folder / INDEX)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+            part.replace(self.folder / INDEX)
+        finally:
+            part.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -233,13 +232,10 @@ def _listed(entry: ModelEntry) -> dict[str, object]:
 def _require_licence(what: str, licence: str, *, commercial: bool, accepted: bool, how: str) -> None:
     if commercial or accepted:
         return
+    why, otherwise = f'its licence, {licence}, forbids commercial use', ''
     if licence == 'unknown':
-        raise ModelError(
-            f'{what}: its licence is not known: state it with --licence, or, if your use is not commercial, accept it with {how}'
-        )
-    raise ModelError(
-        f'{what}: its licence, {licence}, forbids commercial use: if your use is not commercial, say so with {how}'
-    )
+        why, otherwise = 'its licence is not known', 'state it with --licence when you add it, or, '
+    raise ModelError(f'{what}: {why}: {otherwise}if your use is not commercial, say so with {how}')
 
 
 def _link_or_copy(file: Path, to: Path) -> None:

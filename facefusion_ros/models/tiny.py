@@ -260,25 +260,18 @@ def _points_98() -> Array:
 
 
 def _points_106() -> Array:
-    """Points in the order of JD-landmark."""
+    """Points in the order of InsightFace: 38 and 88 are the pupils, 86 the tip of the nose, 52 and 61 end the mouth."""
     return np.concatenate([
         _arc(33, (0.5, 0.45), (0.38, 0.48), 180, 0),
-        _line(5, (0.23, 0.32), (0.44, 0.32)),
-        _line(5, (0.56, 0.32), (0.77, 0.32)),
-        _line(4, (0.5, 0.42), (0.5, 0.58)),
-        _line(5, (0.43, 0.62), (0.57, 0.62)),
-        _ring(6, LEFT_EYE, (0.06, 0.03)),
-        _ring(6, RIGHT_EYE, (0.06, 0.03)),
-        _line(4, (0.26, 0.35), (0.44, 0.35)),
-        _line(4, (0.56, 0.35), (0.74, 0.35)),
-        _line(2, (0.46, 0.46), (0.54, 0.46)),
-        _line(2, (0.45, 0.58), (0.55, 0.58)),
-        _line(2, (0.43, 0.6), (0.57, 0.6)),
-        _ring(12, MOUTH, (0.13, 0.06)),
-        _ring(8, MOUTH, (0.1, 0.02)),
-        _line(2, (0.33, 0.42), LEFT_EYE),
-        _line(2, (0.63, 0.42), RIGHT_EYE),
-        np.zeros((4, 2)) + MOUTH,
+        np.insert(_ring(9, LEFT_EYE, (0.06, 0.03)), 5, LEFT_EYE, axis=0),
+        _ring(9, (0.34, 0.32), (0.11, 0.03)),
+        _ring(18, MOUTH, (0.13, 0.06)),
+        _line(2, (0.46, 0.74), (0.54, 0.74)),
+        _line(7, (0.45, 0.46), (0.43, 0.62)),
+        _line(7, (0.55, 0.46), (0.57, 0.62)),
+        np.array([(0.5, 0.58)]),
+        np.insert(_ring(9, RIGHT_EYE, (0.06, 0.03)), 1, RIGHT_EYE, axis=0),
+        _ring(9, (0.66, 0.32), (0.11, 0.03)),
     ])  # fmt: skip
 
 

@@ -1,0 +1,206 @@
+"""``facefusion-ros models``: the user's own networks."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from facefusion_ros.models.entry import Family
+    from facefusion_ros.models.graph import Graph
+    from facefusion_ros.models.recognition import Recognition
+    from facefusion_ros.models.store import Store
+
+# The command line is described without what the commands need: onnx alone takes longer to import than all the rest.
+# ruff: noqa: PLC0415
+
+_MOST_OPERATORS = 12
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``models`` and its own commands to a command line; each sets ``act``, which takes the options."""
+    text = 'add your own networks to the store, look into a file, list and verify'
+    top = commands.add_parser('models', help=text, description=text[0].upper() + text[1:] + '.')
+    own = top.add_subparsers(metavar='COMMAND', required=True)
+
+    def command(name: str, act: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = own.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.')
+        sub.set_defaults(act=act)
+        return sub
+
+    command('list', _list, 'list the networks in the store')
+    sub = command('inspect', _inspect, 'say what an ONNX file is, without adding it')
+    sub.add_argument('file', type=Path)
+    sub.add_argument('--family', help='what to take it for, where several families look the same')
+    sub = command('add', _add, 'recognise a network, run it once, and take it into the store')
+    sub.add_argument('file', type=Path)
+    sub.add_argument('--name', help="how to call it (the file's name)")
+    sub.add_argument('--family', help='what to take it for, where several families look the same')
+    sub.add_argument('--licence', help='its licence, such as Apache-2.0 (that of the published file)')
+    sub.add_argument('--source', help='where it comes from (that of the published file)')
+    sub.add_argument(
+        '--accept-noncommercial', action='store_true', help='your use is not commercial, as its licence demands'
+    )
+    command('verify', _verify, 'check that every file in the store is the one that was added')
+
+
+def _store() -> Store:
+    from facefusion_ros.models.families import catalogue
+    from facefusion_ros.models.store import Store, store_folder
+
+    return Store(store_folder(), catalogue())
+
+
+def _list(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options
+    store = _store()
+    rows = [
+        (
+            entry.name,
+            entry.family.role.value,
+            entry.family.name,
+            _size(entry.size),
+            _licence(entry.licence, entry.commercial),
+        )
+        for entry in store.entries().values()
+    ]
+    if not rows:
+        print(f'no models in {store.folder}; add one with `facefusion-ros models add FILE`')
+        return 0
+    _table(('name', 'role', 'family', 'size', 'licence'), rows)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options
+    store = _store()
+    found = list(store.verify())
+    if not found:
+        print(f'no models in {store.folder}')
+    _table(
+        ('name', 'sha-256', 'state'), [(entry.name, entry.sha256[:12], wrong or 'as added') for entry, wrong in found]
+    )
+    return int(any(wrong for _, wrong in found))
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from facefusion_ros.models.entry import ModelError
+    from facefusion_ros.models.families import catalogue
+    from facefusion_ros.models.graph import read_graph
+    from facefusion_ros.models.recognition import recognise
+    from facefusion_ros.models.store import sha256
+
+    graph, known = read_graph(options.file), catalogue()
+    operators = sorted(graph.operators.items(), key=lambda item: -item[1])
+    rows = [
+        ('file', f'{options.file}, {options.file.stat().st_size / 1e6:.1f} MB'),
+        ('sha-256', sha256(options.file)),
+        ('made by', graph.producer or 'not stated'),
+        ('opset', str(graph.opset)),
+        ('parameters', f'{graph.parameters:,}'),
+        ('operators', ', '.join(f'{count} {name}' for name, count in operators[:_MOST_OPERATORS])),
+        *(('beside it', name) for name in graph.files_beside),
+        *(('input', str(tensor)) for tensor in graph.inputs),
+        *(('output', str(tensor)) for tensor in graph.outputs),
+    ]
+    published = known.known_file(options.file.name)
+    if published:
+        licence = _licence(published.licence, known.commercial(published.licence))
+        rows.append(('licence', f'{licence}, as published by {published.source}'))
+    try:
+        found = recognise(graph, known, options.family)
+    except ModelError as error:
+        _table((), rows)
+        print(f'family      {str(error).removeprefix(f"{options.file}: ")}')
+        return 1
+    rows += _family_rows(found.family, found.size)
+    rows += [('because', reason) for reason in found.reasons]
+    _table((), rows)
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    first_run: list[str] = []
+
+    def try_out(graph: Graph, found: Recognition) -> None:
+        first_run.append(run_once(graph, found))
+
+    store = _store()
+    entry = store.add(
+        options.file,
+        name=options.name,
+        family=options.family,
+        licence=options.licence,
+        source=options.source,
+        accept_noncommercial=options.accept_noncommercial,
+        try_out=try_out,
+    )
+    _table((), [
+        ('added', f'{entry.name} to {store.folder}'),
+        *_family_rows(entry.family, entry.size),
+        ('runs', first_run[0]),
+        ('licence', _licence(entry.licence, entry.commercial)),
+        ('source', entry.source),
+        ('sha-256', entry.sha256),
+    ])  # fmt: skip
+    return 0
+
+
+def run_once(graph: Graph, found: Recognition) -> str:
+    """Run a network once on zeros; return what ran it and how long that took, in words.
+
+    Raises EngineError where it does not run.
+    """
+    from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+    from facefusion_ros.models.recognition import input_shapes
+
+    clock = [time.perf_counter()]
+    engine = OrtEngine(graph.path, OrtSettings(shapes=input_shapes(found, graph.inputs)))
+    try:
+        clock.append(time.perf_counter())
+        engine.warm_up()
+        clock.append(time.perf_counter())
+        load_ms, run_ms = ((end - begin) * 1e3 for begin, end in itertools.pairwise(clock))
+        return f'on {engine.provider}: loaded in {load_ms:.0f} ms, run once in {run_ms:.0f} ms'
+    finally:
+        engine.close()
+
+
+def _family_rows(family: Family, size: tuple[int, int] | None) -> list[tuple[str, str]]:
+    fed = family.preprocessing
+    rows = [('family', f'{family.name} ({family.role.value})')]
+    if any(form.role == 'picture' for form in family.inputs):
+        span = '0..1' if fed.scale < 1 else '0..255'
+        colour = f'{fed.colour.upper()} {span}, mean {_numbers(fed.mean)}, std {_numbers(fed.std)}'
+        rows.append(('picture', f'{_size(size)}, {colour}, {fed.layout.upper()}'))
+    if family.template:
+        rows.append(('template', family.template))
+    return rows
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return f'{values[0]:.4g}' if len(set(values)) == 1 else ' '.join(f'{value:.4g}' for value in values)
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return f'{size[0]}x{size[1]}' if size else 'any size'
+
+
+def _licence(licence: str, commercial: bool) -> str:  # noqa: FBT001 - what the licence allows
+    return licence if commercial else f'{licence} (not for commercial use)'
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print columns; a key that repeats in the first column of a table without head is left out."""
+    if not rows:
+        return
+    lines = [head, *rows] if head else list(rows)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    before = ''
+    for line in lines:
+        first = '' if not head and line[0] == before else line[0]
+        before = line[0]
+        print('  '.join(cell.ljust(width) for cell, width in zip((first, *line[1:]), widths, strict=True)).rstrip())
