@@ -201,7 +201,7 @@ DECODERS: dict[str, tuple[Decoder, ...]] = {
     ),
     'yunet': (Decoder(lambda size: _grid_shapes(size, 1, (1, 1, 4, 10)), yunet),),
 }
-"""For each family's name the layouts it comes in; which one it is, the outputs' shapes say."""
+"""By the name in the catalogue, the layouts in which networks come; which one it is, the outputs' shapes say."""
 
 
 @lru_cache(maxsize=32)

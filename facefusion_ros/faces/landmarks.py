@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,46 +29,21 @@ _SURE_PEAK = 0.9
 """Mean peak of the heatmaps of a face that is seen clearly."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """How one kind of network is fed and read."""
-
-    side: float
-    """Side of the square that is cropped, in units of the longer side of the face's box."""
-    points: int
-    shapes: tuple[tuple[tuple[int, ...], ...], ...]
-    """Shapes of the outputs that are read, without the batch: alternatives, the best first."""
-    span: tuple[float, float] = (0.0, 1.0)
-    """Values at the left (top) and right (bottom) edge of the crop."""
-
-
-def _flat(points: int, side: float, span: tuple[float, float] = (0.0, 1.0)) -> _Reading:
-    return _Reading(side, points, (((2 * points,),), ((points, 2),)), span)
-
-
-_READINGS = {
-    # Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?", ICCV 2017: a box of
-    # 195 pixels in a crop of 256; places and heatmaps, of which one is enough.
-    '2dfan4': _Reading(
-        256 / 195,
-        68,
-        (((68, 3), (68, _HEATMAP, _HEATMAP)), ((68, 3),), ((68, _HEATMAP, _HEATMAP),)),
-        (0.0, float(_HEATMAP)),
-    ),
-    # Guo et al., "PFLD: A Practical Facial Landmark Detector", 2019; polarisZhao/PFLD-pytorch, camera.py.
-    'pfld_68': _flat(68, 1.1),
-    'pfld_98': _flat(98, 1.1),
-    'pfld_106': _flat(106, 1.1),
-    # InsightFace, model_zoo/landmark.py.
-    '2d106det': _flat(106, 1.5, (-1.0, 1.0)),
+_SHAPES: dict[str, tuple[tuple[tuple[int, ...], ...], ...]] = {
+    # Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?", ICCV 2017: places and
+    # heatmaps, of which one is enough.
+    'fan': (((68, 3), (68, _HEATMAP, _HEATMAP)), ((68, 3),), ((68, _HEATMAP, _HEATMAP),)),
+    # Guo et al., "PFLD: A Practical Facial Landmark Detector", 2019.
+    'pfld': tuple(((2 * count,),) for count in (68, 98, 106)),
 }
+"""Shapes of the outputs that are read, without the batch: alternatives, the best first."""
 
 _FIVE: dict[int, tuple[Sequence[int], ...]] = {
     # iBUG 300-W.
     68: (range(36, 42), range(42, 48), [30], [48], [54]),
     # WFLW (Wu et al., "Look at Boundary", CVPR 2018).
     98: (range(60, 68), range(68, 76), [54], [76], [82]),
-    # InsightFace's order, which PFLD with 106 points shares: 38 and 88 are the pupils.
+    # InsightFace's order (2d106det); zhaoyk1986/pfld_106_face_landmarks has the same. 38 and 88 are the pupils.
     106: ([38], [88], [86], [52], [61]),
 }
 """Which landmarks, averaged, are left eye, right eye, nose, left and right mouth corner as seen in the image."""
@@ -108,16 +83,18 @@ class LandmarkNetwork:
 
         Raises EngineError where the engine runs no network of this family.
         """
-        if family.name not in _READINGS:
-            raise EngineError(f'{family.name} is no family of landmarks; these are: {", ".join(_READINGS)}')
+        if family.decoder not in _SHAPES:
+            raise EngineError(f'{family.name} is no family of landmarks; these are read as {", ".join(_SHAPES)}')
         self._engine, self._min_score = engine, min_score
-        self._reading = _READINGS[family.name]
         self._tensor = PictureTensor(engine.inputs[0], family.preprocessing, family.size or (256, 256))
         width, height = self._tensor.size
         if width != height:
             raise EngineError(f'input {self._tensor.name} of {width}x{height} pixels: {family.name} looks at squares')
         self._crop = np.zeros((height, width, 3), np.uint8)
-        for shapes in self._reading.shapes:
+        # How much wider than the face's box the crop is, and a unit of the network's in pixels of it.
+        self._margin = 1.0 / (family.box_fill or 1.0)
+        self._unit = width / _HEATMAP if family.decoder == 'fan' else float(width)
+        for shapes in _SHAPES[family.decoder]:
             specs = arrange(engine, shapes)
             if specs is not None:
                 break
@@ -132,15 +109,14 @@ class LandmarkNetwork:
 
         The score is 1 for networks that give none. Raises ValueError where the face's box is flat.
         """
-        width = self._tensor.size[0]
-        image_from_crop = self._around(face, width)
+        image_from_crop = self._around(face)
         crop(pixels, image_from_crop, self._crop)
         self._tensor.fill(self._crop)
         self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
         tensors = [view.astype(np.float32, copy=False) for view in self._views]
-        places, score = _read(tensors, self._reading)
-        low, high = self._reading.span
-        return apply(image_from_crop, (places - low) * (width / (high - low)) - 0.5), score
+        places, score = _read(tensors)
+        # From edges to centres of pixels.
+        return apply(image_from_crop, places * self._unit - 0.5), score
 
     def refine(self, pixels: NDArray[np.uint8], face: Face) -> Face:
         """Return the face with the network's five landmarks; unchanged where it is not sure of them."""
@@ -152,10 +128,11 @@ class LandmarkNetwork:
             return face
         return replace(face, landmarks=landmarks.astype(np.float32)) if score >= self._min_score else face
 
-    def _around(self, face: Face, size: int) -> NDArray[np.float64]:
-        """(2, 3) map from a crop of this size to the frame: the box with a margin, turned until the eyes are level."""
+    def _around(self, face: Face) -> NDArray[np.float64]:
+        """(2, 3) map from the crop to the frame: the box with a margin, turned until the eyes are level."""
         left, top, width, height = face.box
-        scale = self._reading.side * max(width, height) / size
+        size = self._tensor.size[0]
+        scale = self._margin * max(width, height) / size
         if not scale > 0 or not math.isfinite(scale):
             raise ValueError(f'a face with the box {face.box} has no pixels')
         x, y = face.landmarks[1].astype(np.float64) - face.landmarks[0]
@@ -165,12 +142,11 @@ class LandmarkNetwork:
         return np.column_stack([linear, centre - linear @ np.full(2, (size - 1) / 2)])
 
 
-def _read(tensors: Sequence[NDArray[np.float32]], reading: _Reading) -> tuple[NDArray[np.float64], float]:
+def _read(tensors: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], float]:
     """(N, 2) places in the network's own unit, and the score."""
     first, last = tensors[0], tensors[-1]
-    if last.ndim == 3:
-        places = peaks(last) if first is last else first[:, :2].astype(np.float64)
-        return places, min(1.0, float(last.max(axis=(1, 2)).mean()) / _SURE_PEAK)
-    if first.shape == (reading.points, 3):
-        return first[:, :2].astype(np.float64), min(1.0, float(first[:, 2].mean()) / _SURE_PEAK)
-    return first.reshape(-1, 2).astype(np.float64), 1.0
+    if last.ndim == 1:
+        return last.reshape(-1, 2).astype(np.float64), 1.0
+    places = first[:, :2].astype(np.float64) if first.ndim == 2 else peaks(first)
+    tops = last[:, 2] if last.ndim == 2 else last.max(axis=(1, 2))
+    return places, min(1.0, float(tops.mean()) / _SURE_PEAK)

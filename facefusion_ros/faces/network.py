@@ -85,14 +85,14 @@ class NetworkDetector:
         self.settings = settings or NetworkSettings()
         self._engine = engine
         self._landmarks = landmarks
-        if family.name not in DECODERS:
-            raise EngineError(f'{family.name} is no family of detectors; these are: {", ".join(DECODERS)}')
-        self._fit, grey = _FITS.get(family.name, ('corner', 0))
+        if family.decoder not in DECODERS:
+            raise EngineError(f'{family.name} is no family of detectors; these are read as {", ".join(DECODERS)}')
+        self._fit, grey = _FITS.get(family.decoder, ('corner', 0))
         self._tensor = PictureTensor(
             engine.inputs[0], family.preprocessing, size or family.size or _USUAL_SIZE, multiple=32
         )
         width, height = self._tensor.size
-        self._decoder, specs, shapes = _decoder(engine, family.name, (width, height))
+        self._decoder, specs, shapes = _decoder(engine, family, (width, height))
         self._outputs = {spec.name: allocate(spec, shape) for spec, shape in zip(specs, shapes, strict=True)}
         self._views = [self._outputs[spec.name].reshape(shape) for spec, shape in zip(specs, shapes, strict=True)]
         self._grey = grey
@@ -201,16 +201,16 @@ def _spans(landmarks: NDArray[np.float64], width: float) -> bool:
 
 
 def _decoder(
-    engine: Engine, family: str, size: tuple[int, int]
+    engine: Engine, family: Family, size: tuple[int, int]
 ) -> tuple[Decoder, tuple[TensorSpec, ...], list[tuple[int, ...]]]:
     """Return the family's decoder that the engine's outputs fit, and which output is which."""
-    for decoder in DECODERS[family]:
+    for decoder in DECODERS[family.decoder]:
         shapes = decoder.shapes(size)
         specs = arrange(engine, shapes)
         if specs is not None:
             return decoder, specs, shapes
     there = ', '.join(str(spec.shape) for spec in engine.outputs)
     raise EngineError(
-        f'the outputs {there} are not those of {family} for pictures of {size[0]}x{size[1]}: '
+        f'the outputs {there} are not those of {family.name} for pictures of {size[0]}x{size[1]}: '
         'set the right family, or the size that the file was exported for'
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.faces.alignment import ARCFACE_112, similarity
+from facefusion_ros.faces.alignment import ARCFACE_112, invert, similarity
 from facefusion_ros.faces.crop import crop
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
@@ -56,7 +56,8 @@ class Recogniser:
         where the face's landmarks are not five finite points that a similarity can reach, EngineError where the
         network fails or gives no direction.
         """
-        crop(pixels, similarity(self._template, face.landmarks), self._crop)
+        # Fitted in the crop's pixels as in training (InsightFace, face_align.py); the other way about, scales differ.
+        crop(pixels, invert(similarity(face.landmarks, self._template)), self._crop)
         self._tensor.fill(self._crop)
         self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
         try:
@@ -107,14 +108,15 @@ def load_identity(path: Path) -> NDArray[np.float32]:
     """Read a .npy file of 512 numbers and return them as (512,) float32 of length 1. Raises IdentityError."""
     try:
         with path.open('rb') as file:
-            values = np.load(file, allow_pickle=False)
+            values = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise IdentityError(f'cannot read the identity {path}: {error.strerror}') from None
-    except (ValueError, EOFError):
+    except ValueError:
         raise IdentityError(f'{path} is no .npy file of numbers: make one from pictures') from None
-    if not isinstance(values, np.ndarray) or values.size != LENGTH or values.dtype.kind != 'f':
-        kind = f'{values.shape} of {values.dtype}' if isinstance(values, np.ndarray) else 'an archive'
-        raise IdentityError(f'{path} holds {kind}: an identity is {LENGTH} floating point numbers')
+    if values.size != LENGTH or values.dtype.kind != 'f':
+        raise IdentityError(
+            f'{path} holds {values.shape} of {values.dtype}: an identity is {LENGTH} floating point numbers'
+        )
     try:
         return _unit(values)
     except ValueError as error:
