@@ -52,8 +52,9 @@ def places(
     looks the same. A NaN counts as outside.
     """
     u, v = columns.astype(np.float32), rows.astype(np.float32)[:, None]
-    x = (affine[0] * u + affine[1] * v) + affine[2]
-    y = (affine[3] * u + affine[4] * v) + affine[5]
+    with np.errstate(over='ignore', invalid='ignore'):
+        x = (affine[0] * u + affine[1] * v) + affine[2]
+        y = (affine[3] * u + affine[4] * v) + affine[5]
     x = np.fmin(np.fmax(x, np.float32(-2)), np.float32(width) + np.float32(1))
     y = np.fmin(np.fmax(y, np.float32(-2)), np.float32(height) + np.float32(1))
     left, top = np.floor(x), np.floor(y)
