@@ -48,6 +48,10 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
 ERRORS_ONLY, NOTHING_BUT_FATAL = 3, 4
 """Severities of ONNX Runtime's own log, which goes to the standard error stream."""
 
+SPIN_DURATION_SINCE = (1, 26)
+"""From here on the time of spinning can be set (https://github.com/microsoft/onnxruntime/pull/27916); before, it can only
+be ended with each run."""
+
 NVIDIA = {'TensorrtExecutionProvider', 'CUDAExecutionProvider'}
 
 NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -69,8 +73,9 @@ class OrtSettings:
     """What becomes of a provider that is not in this build, does not load, or gets no part of the graph."""
     threads: int = 0
     """That compute together in one run, the calling one included; 0: as many as there are cores for this process."""
-    spinning: Literal['run', 'always', 'never'] = 'run'
-    """When idle threads wait busily: within a run, always (burns a core between runs), or never (slower runs)."""
+    spin_us: int = 200
+    """How long an idle thread waits busily for more of the run, in microseconds; 0: it sleeps at once, which makes runs
+    slower. ONNX Runtime's own default is tens of milliseconds, which burns a core between the pictures of a camera."""
     cache: Path | None = None
     """Folder of optimised graphs and of the providers' own caches; None: optimise at each start."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: NO_SHAPES)
@@ -81,10 +86,10 @@ class OrtSettings:
             raise EngineError('no provider is given: name at least cpu')
         if self.missing not in {'error', 'warn'}:
             raise EngineError(f'missing is {self.missing!r}: choose error or warn')
-        if self.spinning not in {'run', 'always', 'never'}:
-            raise EngineError(f'spinning is {self.spinning!r}: choose run, always or never')
         if self.threads < 0:
             raise EngineError(f'{self.threads} threads cannot be: give 0 or more')
+        if self.spin_us < 0:
+            raise EngineError(f'{self.spin_us} microseconds of spinning cannot be: give 0 or more')
 
 
 class OrtEngine:
@@ -370,12 +375,18 @@ def _session_options(ort: ModuleType, settings: OrtSettings, providers: list[str
     # DirectML does without memory patterns:
     # https://onnxruntime.ai/docs/execution-providers/DirectML-ExecutionProvider.html
     made.enable_mem_pattern = 'DmlExecutionProvider' not in providers
-    made.add_session_config_entry('session.intra_op.allow_spinning', '0' if settings.spinning == 'never' else '1')
-    made.add_session_config_entry('session.force_spinning_stop', '1' if settings.spinning == 'run' else '0')
+    made.add_session_config_entry('session.intra_op.allow_spinning', '1' if settings.spin_us else '0')
+    made.add_session_config_entry('session.intra_op.spin_duration_us', str(settings.spin_us))
+    if _version(ort) < SPIN_DURATION_SINCE:
+        made.add_session_config_entry('session.force_spinning_stop', '1')
     made.add_session_config_entry('session.record_ep_graph_assignment_info', '1')
     if CPU not in providers and settings.missing == 'error':
         made.add_session_config_entry('session.disable_cpu_ep_fallback', '1')
     return made
+
+
+def _version(ort: ModuleType) -> tuple[int, ...]:
+    return tuple(int(part) for part in ort.__version__.split('.')[:2])
 
 
 def cores() -> int:

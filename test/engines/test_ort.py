@@ -127,10 +127,10 @@ class TestRun:
         first.run(inputs, outputs)
         assert outputs['y'].max() == 9
 
-    @pytest.mark.parametrize('spinning', ['run', 'always', 'never'])
+    @pytest.mark.parametrize('spin_us', [0, 200, 5000])
     @pytest.mark.parametrize('threads', [0, 1, 2])
-    def test_threads_change_nothing_in_the_result(self, nets, saved, spinning, threads):
-        engine = OrtEngine(saved(nets.blur((1, 3, 32, 32))), OrtSettings(threads=threads, spinning=spinning))
+    def test_threads_change_nothing_in_the_result(self, nets, saved, spin_us, threads):
+        engine = OrtEngine(saved(nets.blur((1, 3, 32, 32))), OrtSettings(threads=threads, spin_us=spin_us))
         inputs, outputs = buffers(engine)
         inputs['x'][:] = np.arange(32)
         engine.run(inputs, outputs)
@@ -374,7 +374,7 @@ class TestProviders:
 
     @pytest.mark.parametrize(
         'bad',
-        [{'providers': ()}, {'missing': 'hope'}, {'spinning': 'wild'}, {'threads': -1}],
+        [{'providers': ()}, {'missing': 'hope'}, {'spin_us': -1}, {'threads': -1}],
     )
     def test_settings_that_cannot_be(self, bad):
         refusal(lambda: OrtSettings(**bad))

@@ -1,0 +1,179 @@
+"""How fast networks run here, beside a straightforward ONNX Runtime loop on the same files in the same run.
+
+The loop has a session with defaults, numpy arrays in and new numpy arrays out. The two take turns of a block of runs;
+before each turn the machine is let come to rest, since the loop's idle threads go on turning for a while and would take
+time from the other's runs. Starts and peak memory are those of a process of its own for each.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from facefusion_ros.app.bench.networks import NETWORKS, write_network
+from facefusion_ros.app.summary import percentiles
+from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+from facefusion_ros.errors import FacefusionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from facefusion_ros.engines.engine import TensorSpec
+
+    Arrays = dict[str, NDArray[np.generic]]
+
+BLOCK = 10
+"""Runs of one way before it is the other's turn."""
+WARM_RUNS = 5
+RESTING = 0.1
+"""Share of a core below which this process is at rest."""
+LOOK_S, LONGEST_REST_S = 0.02, 2.0
+
+
+def inference(frames: int = 150, networks: Sequence[Path] = (), steady_runs: int = 1000) -> dict[str, Any]:
+    """Run each network ``frames`` times each way; times in milliseconds.
+
+    ``networks`` are the user's files, with fixed shapes but for the batch; without any, a small random network of each
+    role is made. Memory is watched over ``steady_runs`` further runs of the engine. Raises FacefusionError where a file
+    does not run.
+    """
+    frames = -(-frames // BLOCK) * BLOCK
+    result: dict[str, Any] = {
+        'frames': frames,
+        'machine': f'{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}',
+        'onnxruntime': onnxruntime.__version__,
+        'networks': {},
+    }
+    with TemporaryDirectory() as folder:
+        cache = Path(folder) / 'cache'
+        for file in networks or [write_network(role, Path(folder)) for role in NETWORKS]:
+            result['networks'][file.stem] = _measure(file, cache, frames, steady_runs)
+    return result
+
+
+def _measure(file: Path, cache: Path, frames: int, steady_runs: int) -> dict[str, Any]:
+    engine = OrtEngine(file, OrtSettings(cache=cache))
+    inputs = {spec.name: _noise(spec, file) for spec in engine.inputs}
+    session = onnxruntime.InferenceSession(os.fspath(file))
+    names = [spec.name for spec in engine.outputs]
+    wanted: Arrays = dict(zip(names, session.run(None, inputs), strict=True))
+    outputs = {name: np.empty_like(array) for name, array in wanted.items()}
+
+    def engine_run() -> None:
+        engine.run(inputs, outputs)
+
+    def loop_run() -> None:
+        session.run(None, inputs)
+
+    times = _in_turns({'engine': engine_run, 'loop': loop_run}, frames)
+    row: dict[str, Any] = {'inputs': {spec.name: list(inputs[spec.name].shape) for spec in engine.inputs}}
+    for way, (walls_ms, cpu_ms) in times.items():
+        row[way] = {
+            **percentiles(walls_ms),
+            'throughput_hz': round(1e3 / float(np.mean(walls_ms)), 1),
+            'cpu_ms': round(cpu_ms / frames, 3),
+            **_start(way, file, cache),
+        }
+    row['ratio_p50'] = round(row['loop']['p50'] / row['engine']['p50'], 3)
+    row['largest_difference'] = max(_difference(outputs[name], wanted[name]) for name in names)
+    row['steady'] = _steady(engine_run, steady_runs)
+    engine.close()
+    return row
+
+
+def _noise(spec: TensorSpec, file: Path) -> NDArray[np.generic]:
+    """Values from 0 to 1, or zeros where the type is none of a picture's; a batch left open is 1."""
+    shape = [1 if axis == 0 and size is None else size for axis, size in enumerate(spec.shape)]
+    known = [size for size in shape if size is not None]
+    if len(known) < len(shape):
+        raise FacefusionError(f'{file} leaves the shape of {spec.name} open: export it with fixed dimensions')
+    if spec.dtype.kind != 'f':
+        return np.zeros(known, spec.dtype)
+    return np.random.default_rng(0).random(known).astype(spec.dtype)
+
+
+def _in_turns(ways: dict[str, Callable[[], None]], frames: int) -> dict[str, tuple[list[float], float]]:
+    """Return the wall times of each way's runs and its processor time, idle threads that go on turning included."""
+    times: dict[str, tuple[list[float], float]] = {way: ([], 0.0) for way in ways}
+    for run in ways.values():
+        for _ in range(WARM_RUNS):
+            run()
+    for block in range(frames // BLOCK):
+        # Who is first changes, so that neither always finds the other's data in the caches.
+        for way, run in sorted(ways.items(), reverse=bool(block % 2)):
+            _rest()
+            walls_ms, cpu_ms = times[way]
+            begin_cpu = time.process_time()
+            for _ in range(BLOCK):
+                begin = time.perf_counter()
+                run()
+                walls_ms.append((time.perf_counter() - begin) * 1e3)
+            _rest()
+            times[way] = walls_ms, cpu_ms + (time.process_time() - begin_cpu) * 1e3
+    return times
+
+
+def _rest() -> None:
+    """Wait until no thread of this process is turning."""
+    end = time.monotonic() + LONGEST_REST_S
+    while time.monotonic() < end:
+        begin = time.process_time()
+        time.sleep(LOOK_S)
+        if time.process_time() - begin < RESTING * LOOK_S:
+            return
+
+
+def _start(way: str, file: Path, cache: Path) -> dict[str, Any]:
+    """Start a process that runs the network once, with the optimised graph at hand, and tell how long that took."""
+    begin = time.monotonic()
+    command = [sys.executable, '-m', 'facefusion_ros.app.bench.first_result', way, os.fspath(file), os.fspath(cache)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FacefusionError(f'a process that runs {file} ended with {done.returncode}: {done.stderr.strip()[-300:]}')
+    told = json.loads(done.stdout)
+    return {'start_s': round(told['first_s'] - begin, 3), 'peak_rss_mb': told['peak_rss_mb']}
+
+
+def _steady(run: Callable[[], None], runs: int) -> dict[str, int]:
+    """Return what memory grows by over runs with the same arrays, and the most that is held for a moment, in bytes.
+
+    ``resident_growth`` is what the operating system sees of the whole process, ``traced`` is numpy's and Python's own.
+    """
+    gc.collect()
+    resident = _resident_bytes()
+    for _ in range(runs):
+        run()
+    growth = _resident_bytes() - resident
+    tracemalloc.start()
+    try:
+        run()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(runs):
+            run()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return {'runs': runs, 'resident_growth': growth, 'traced_growth': after - before, 'traced_peak': peak - before}
+
+
+def _resident_bytes() -> int:
+    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+
+def _difference(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
+    return float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max(initial=0.0))

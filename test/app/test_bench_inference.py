@@ -1,0 +1,74 @@
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from facefusion_ros.app.bench.inference import inference
+from facefusion_ros.app.bench.networks import NETWORKS, write_network
+from facefusion_ros.errors import FacefusionError
+from facefusion_ros.models.entry import Role
+
+
+def test_every_role_has_a_network():
+    assert NETWORKS.keys() == set(Role)
+
+
+@pytest.mark.parametrize('role', Role)
+def test_a_network_is_sound_and_always_the_same(role, tmp_path):
+    path = write_network(role, tmp_path)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    first = path.read_bytes()
+    assert write_network(role, tmp_path).read_bytes() == first
+    assert write_network(role, tmp_path, seed=1).read_bytes() != first
+    session = onnxruntime.InferenceSession(path)
+    random = np.random.default_rng(0)
+    feeds = [{each.name: random.random(each.shape, np.float32) for each in session.get_inputs()} for _ in range(2)]
+    results = [session.run(None, each) for each in feeds]
+    for one, other in zip(*results, strict=True):
+        # It answers to what it is shown, with numbers of a sensible size.
+        assert np.isfinite(one).all()
+        assert 1e-3 < np.abs(one).max() < 1e3
+        assert np.abs(one - other).max() > 1e-4
+
+
+def test_the_engine_beside_a_plain_loop(tmp_path):
+    result = inference(frames=11, networks=[write_network(Role.LANDMARKS, tmp_path)], steady_runs=200)
+    assert result['frames'] == 20
+    assert list(result['networks']) == ['landmarks']
+    row = result['networks']['landmarks']
+    assert row['inputs'] == {'input': [1, 3, 112, 112]}
+    for way in ('engine', 'loop'):
+        assert 0.0 < row[way]['p50'] <= row[way]['p99']
+        assert row[way]['throughput_hz'] > 0.0
+        assert row[way]['cpu_ms'] > 0.0
+        assert row[way]['start_s'] > 0.0
+        assert row[way]['peak_rss_mb'] > 10.0
+    assert row['ratio_p50'] == pytest.approx(row['loop']['p50'] / row['engine']['p50'], rel=0.02)
+    assert row['largest_difference'] < 1e-5
+    steady = row['steady']
+    assert steady['runs'] == 200
+    assert steady['traced_growth'] < 4096
+    assert steady['traced_peak'] < 8192
+    assert steady['resident_growth'] < 1 << 20
+
+
+def _scaling(path, shape):
+    node = helper.make_node('Mul', ['x', 'x'], ['y'])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in 'xy']
+    graph = helper.make_graph([node], 'net', values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9), path)
+    return path
+
+
+def test_a_file_with_an_open_batch(tmp_path):
+    row = inference(1, [_scaling(tmp_path / 'own.onnx', ('n', 3))], steady_runs=1)['networks']['own']
+    assert row['inputs'] == {'x': [1, 3]}
+
+
+def test_a_file_that_cannot_be_measured(tmp_path):
+    with pytest.raises(FacefusionError, match='leaves the shape of x open: export it with fixed dimensions'):
+        inference(1, [_scaling(tmp_path / 'own.onnx', (1, 'h'))])
+    with pytest.raises(FacefusionError, match='cannot be read'):
+        inference(1, [tmp_path / 'gone.onnx'])
