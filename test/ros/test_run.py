@@ -54,6 +54,29 @@ def test_signals_end_every_executable_cleanly(ros, listener, launch):
             assert 'rror' not in process.text
 
 
+def test_a_signal_that_comes_last_does_not_kill():
+    """As when the interpreter is ending: a handler of Python is gone by then."""
+    script = """
+import os, signal, sys
+from facefusion_ros.ros.run import run
+from facefusion_ros.ros.stage import StageNode
+
+class Brief(StageNode):
+    NAME = 'brief'
+
+    def activate(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+code = run(Brief)
+for number in (signal.SIGINT, signal.SIGTERM):
+    assert signal.getsignal(number) is signal.SIG_IGN
+    os.kill(os.getpid(), number)
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=40)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 @pytest.mark.parametrize('where', ['callback', 'thread'])
 def test_a_defect_ends_the_process_and_shows(where):
     done = subprocess.run([sys.executable, '-c', DEFECTIVE, where], capture_output=True, text=True, timeout=40)
