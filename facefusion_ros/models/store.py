@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from facefusion_ros.models.recognition import Recognition, recognise
 from facefusion_ros.models.section import Section, read_sections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from facefusion_ros.models.families import Catalogue
     from facefusion_ros.models.graph import Graph
@@ -75,7 +75,7 @@ class Store:
         accept_noncommercial: bool = False,
         try_out: Callable[[Graph, Recognition], None] | None = None,
     ) -> ModelEntry:
-        """Recognise a network, try it out, and take it into the store (as a hard link where that is possible).
+        """Recognise a network, try it out, and copy it into the store.
 
         ``licence`` and ``source`` are those of the published file where they are not given. ``try_out`` raises an error
         where the network does not run. Raises ModelError.
@@ -97,7 +97,7 @@ class Store:
             name=name,
             family=found.family,
             file=f'{name}/{file.name}',
-            sha256=sha256(file),
+            sha256='',
             licence=licence,
             commercial=commercial,
             source=source or (known.source if known else 'not stated'),
@@ -105,11 +105,9 @@ class Store:
             inputs=found.inputs,
             outputs=found.outputs,
             weight=found.weight,
-            beside={beside: sha256(file.parent / beside) for beside in graph.files_beside},
         )
         with _no_space_said(self.folder):
-            self._take_in(file, entry)
-        return entry
+            return self._take_in(file, graph.files_beside, entry)
 
     def resolve(self, name: str, *, accept_noncommercial: bool = False) -> tuple[Path, ModelEntry]:
         """Return a model's file, which is the one that was added, and what is known of it.
@@ -151,28 +149,32 @@ class Store:
                 return f'{file} has changed since it was added, and is not used: add it again if it is the right one'
         return ''
 
-    def _take_in(self, file: Path, entry: ModelEntry) -> None:
-        """Put a file and what lies beside it into the store, then list it: in this order, so no half is ever listed."""
+    def _take_in(self, file: Path, beside: Sequence[str], entry: ModelEntry) -> ModelEntry:
+        """Copy a file and those beside it into the store, then list it: in this order, so that no half is ever listed.
+
+        A link would change whenever the user writes to the file, and onnx refuses weights in linked files.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            entries = self.entries()
+        with self._locked(), tempfile.TemporaryDirectory(dir=self.folder, prefix='.adding-') as part:
+            whole = Path(part) / entry.name
+            for name in (file.name, *beside):
+                (whole / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.parent / name, whole / name)
+            entry = replace(
+                entry, sha256=sha256(whole / file.name), beside={name: sha256(whole / name) for name in beside}
+            )
+            entries, place = self.entries(), self.folder / entry.name
             there = entries.get(entry.name)
             if there and there.sha256 != entry.sha256 and not self.problem(there):
                 raise ModelError(
                     f'another model is named {entry.name}: give this one another name with --name, '
-                    f'or remove {self.folder / entry.name} first'
+                    f'or remove {place} first'
                 )
-            place = (self.folder / entry.file).parent
-            # Added from where it lies: it is there already.
-            if file.resolve().parent != place.resolve():
-                with tempfile.TemporaryDirectory(dir=self.folder, prefix='.adding-') as part:
-                    whole = Path(part) / entry.name
-                    for name in (file.name, *entry.beside):
-                        _link_or_copy(file.parent / name, whole / name)
-                    if place.exists():
-                        shutil.rmtree(place)
-                    whole.rename(place)
+            if place.exists():
+                place.rename(Path(part) / 'before')
+            whole.rename(place)
             self._write({**entries, entry.name: entry})
+        return entry
 
     def _write(self, entries: Mapping[str, ModelEntry]) -> None:
         models = {name: _listed(entry) for name, entry in sorted(entries.items())}
@@ -236,16 +238,6 @@ def _require_licence(what: str, licence: str, *, commercial: bool, accepted: boo
     if licence == 'unknown':
         why, otherwise = 'its licence is not known', 'state it with --licence when you add it, or, '
     raise ModelError(f'{what}: {why}: {otherwise}if your use is not commercial, say so with {how}')
-
-
-def _link_or_copy(file: Path, to: Path) -> None:
-    """Give a file a second name; copy it where that cannot be (another disk, no rights)."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    file = file.resolve()
-    try:
-        to.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, to)
 
 
 @contextlib.contextmanager

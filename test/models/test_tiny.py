@@ -50,7 +50,7 @@ def test_a_detector_finds_the_face_in_the_middle(family, shape, tiny_network):
     height, width = shape
     picture = np.full((height, width, 3), 90, np.uint8)
     (face,) = detector.detect(picture)
-    assert face.score == pytest.approx(FACE_SCORE, abs=0.02)
+    assert face.score == pytest.approx(FACE_SCORE, abs=0.03)
     if shape[0] == shape[1]:
         # A square picture fills the input however it is fitted.
         scale = np.array([width, height, width, height])

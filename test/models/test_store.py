@@ -1,0 +1,232 @@
+"""The user's store: what is added stays what it was, and licences are kept."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from facefusion_ros.models.entry import ModelError
+from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import Store, sha256, store_folder
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / 'store', catalogue())
+
+
+@pytest.fixture
+def brought(tiny_network, tmp_path):
+    """Return a function that gives a family's network as a user's own file of some name."""
+
+    def brought(family, name='mine.onnx'):
+        path = tmp_path / 'brought' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tiny_network(family).read_bytes())
+        return path
+
+    return brought
+
+
+def test_an_empty_store_lists_nothing(store):
+    assert store.entries() == {}
+    with pytest.raises(ModelError, match=r"no model is named 'x' in .*; there are: none yet\. Add a file with"):
+        store.resolve('x')
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize('family', ['yunet', 'inswapper', 'codeformer', 'crossface', 'dfm'])
+def test_what_is_added_is_resolved_with_all_that_is_known(family, store, brought):
+    file = brought(family, f'{family}_mine.onnx')
+    added = store.add(file, licence='MIT', source='me')
+    path, entry = Store(store.folder, catalogue()).resolve(f'{family}_mine')
+    assert entry == added
+    assert entry.family is catalogue().family(family)
+    assert path.read_bytes() == file.read_bytes()
+    assert entry.sha256 == sha256(file)
+    assert [problem for _, problem in store.verify()] == ['']
+    if family == 'inswapper':
+        assert entry.weight == 'buff2fs'
+    if family == 'codeformer':
+        assert entry.inputs == {'picture': 'input', 'weight': 'weight'}
+        assert entry.size == (512, 512)
+
+
+def test_what_happens_to_the_user_s_file_later_does_not_matter(store, brought):
+    file = brought('yunet')
+    store.add(file, licence='MIT')
+    path, _ = store.resolve('mine')
+    file.write_bytes(b'something else')
+    assert store.resolve('mine')[0] == path
+    file.unlink()
+    assert store.resolve('mine')[0] == path
+
+
+@pytest.mark.parametrize('at', [0, 1000, -1])
+def test_a_changed_file_is_refused(at, store, brought):
+    store.add(brought('scrfd'), licence='MIT')
+    path, entry = store.resolve('mine')
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r'^model mine: .*mine\.onnx has changed since it was added, and is not used'):
+        store.resolve('mine')
+    assert 'has changed' in store.problem(entry)
+
+
+def test_a_missing_file_is_named(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    store.resolve('mine')[0].unlink()
+    with pytest.raises(ModelError, match=r'mine\.onnx is missing: add the file again'):
+        store.resolve('mine')
+    store.add(brought('yunet'), licence='MIT')
+    store.resolve('mine')
+
+
+def test_a_licence_that_forbids_commercial_use_must_be_accepted_each_time(store, brought):
+    file = brought('inswapper', 'inswapper_128.onnx')
+    with pytest.raises(
+        ModelError, match=r'InsightFace-NonCommercial, forbids commercial use: .* --accept-noncommercial'
+    ):
+        store.add(file)
+    assert store.entries() == {}
+    entry = store.add(file, accept_noncommercial=True)
+    assert not entry.commercial
+    assert entry.source == 'deepinsight/insightface'
+    with pytest.raises(ModelError, match=r'^inswapper_128: .* say so with accept_noncommercial:=true'):
+        store.resolve('inswapper_128')
+    assert store.resolve('inswapper_128', accept_noncommercial=True)[1] == entry
+
+
+def test_an_unknown_licence_must_be_stated_or_accepted(store, brought):
+    file = brought('yunet')
+    with pytest.raises(ModelError, match='its licence is not known: state it with --licence'):
+        store.add(file)
+    assert not store.add(file, accept_noncommercial=True).commercial
+    assert store.add(file, licence='proprietary').commercial
+
+
+def test_a_network_that_does_not_run_is_not_added(store, brought):
+    def fail(_, found):
+        raise ModelError(f'{found.family.name} does not run')
+
+    with pytest.raises(ModelError, match='yunet does not run'):
+        store.add(brought('yunet'), licence='MIT', try_out=fail)
+    assert not store.folder.exists()
+
+
+def test_a_name_is_not_taken_twice(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    again = store.add(brought('yunet'), licence='MIT', source='said later')
+    assert store.entries() == {'mine': again}
+    with pytest.raises(ModelError, match='another model is named mine: give this one another name with --name'):
+        store.add(brought('scrfd'), licence='MIT')
+    store.add(brought('scrfd'), name='other', licence='MIT')
+    assert set(store.entries()) == {'mine', 'other'}
+
+
+@pytest.mark.parametrize('name', ['../x', 'a/b', '', '.x', 'a b'])
+def test_names_that_are_paths_or_worse_are_refused(name, store, brought):
+    file = brought('yunet')
+    if name:
+        with pytest.raises(ModelError, match='cannot be the name of a model'):
+            store.add(file, name=name, licence='MIT')
+    assert not store.folder.exists()
+
+
+def test_a_file_already_in_the_store_s_folder(store, tiny_network):
+    place = store.folder / 'yunet' / 'yunet.onnx'
+    place.parent.mkdir(parents=True)
+    place.write_bytes(tiny_network('yunet').read_bytes())
+    store.add(place, licence='MIT')
+    assert store.resolve('yunet')[0] == place
+
+
+class TestWeightsBesideTheFile:
+    @pytest.fixture
+    def file(self, tiny_network, tmp_path):
+        path = tmp_path / 'brought' / 'net.onnx'
+        path.parent.mkdir()
+        model = onnx.load(tiny_network('arcface'))
+        onnx.save_model(model, path, save_as_external_data=True, location='net.data', size_threshold=1000)
+        return path
+
+    def test_come_along(self, file, store):
+        entry = store.add(file, licence='MIT')
+        path, _ = store.resolve('net')
+        assert list(entry.beside) == ['net.data']
+        weight = onnx.load(path).graph.initializer[0]
+        assert np.prod(weight.dims) == 192 * 512
+
+    def test_may_not_change(self, file, store):
+        store.add(file, licence='MIT')
+        data = store.folder / 'net' / 'net.data'
+        values = bytearray(data.read_bytes())
+        values[5] ^= 4
+        data.write_bytes(values)
+        with pytest.raises(ModelError, match=r'net\.data has changed since it was added'):
+            store.resolve('net')
+
+
+def test_no_space_leaves_the_store_as_it_was(store, brought, monkeypatch):
+    before = store.add(brought('yunet'), licence='MIT')
+
+    def full(_, to):
+        to.write_bytes(b'half')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, 'copyfile', full)
+    with pytest.raises(ModelError, match=r'no space is left for the model: free some, or set FACEFUSION_MODELS'):
+        store.add(brought('scrfd', 'other.onnx'), licence='MIT')
+    assert store.entries() == {'mine': before}
+    assert {path.name for path in store.folder.iterdir()} == {'mine', 'index.yaml', '.lock'}
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (lambda index: index['models']['mine'].pop('sha256'), r'index\.yaml: models\.mine\.sha256: is missing'),
+        (lambda index: index['models']['mine'].update(family='gone'), "no family is named 'gone'"),
+        (lambda index: index['models']['mine'].update(commercial='yes'), r'models\.mine\.commercial: must be true or'),
+        (lambda index: index['models']['mine'].update(colour='rgb'), r'models\.mine\.colour: unknown key'),
+        (lambda index: index.update(models=[]), r'index\.yaml: models: must be a mapping'),
+    ],
+)
+def test_a_damaged_index_is_refused_with_the_key(change, text, store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    index = yaml.safe_load((store.folder / 'index.yaml').read_text())
+    change(index)
+    (store.folder / 'index.yaml').write_text(yaml.safe_dump(index))
+    with pytest.raises(ModelError, match=text):
+        store.entries()
+
+
+def _add(folder, file, name):
+    Store(folder, catalogue()).add(file, name=name, licence='MIT')
+
+
+def test_several_processes_may_add_at_once(store, brought):
+    file = brought('pfld_68')
+    context = multiprocessing.get_context('fork')
+    names = [f'model-{i}' for i in range(6)]
+    processes = [context.Process(target=_add, args=(store.folder, file, name)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(names)
+    assert sorted(store.entries()) == names
+    assert all(not problem for _, problem in store.verify())
+
+
+def test_the_folder_is_the_user_s_choice(monkeypatch, tmp_path):
+    monkeypatch.setenv('FACEFUSION_MODELS', str(tmp_path))
+    assert store_folder() == tmp_path
+    monkeypatch.delenv('FACEFUSION_MODELS')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert store_folder() == tmp_path / '.local' / 'share' / 'facefusion_ros' / 'models'
