@@ -51,9 +51,9 @@ class SimulatedCamera:
 
     def capture(self, out: NDArray[np.uint8]) -> Capture:
         """Wait for the next tick, or take the newest missed one, and render it; raises SourceLost once closed."""
-        index = self._next_tick()
+        index, missed = self._next_tick()
         truth = self.world.render(index, out)
-        return Capture(self.world.frame_stamp_ns(index, self._epoch_ns), truth.exposure_s, truth.gain)
+        return Capture(self.world.frame_stamp_ns(index, self._epoch_ns), truth.exposure_s, truth.gain, missed)
 
     def close(self) -> None:
         """Stop; a waiting ``capture`` raises SourceLost."""
@@ -63,7 +63,8 @@ class SimulatedCamera:
         """Tell what is true of the picture with that stamp."""
         return self.world.truth(self.world.frame_index(stamp_ns, self._epoch_ns))
 
-    def _next_tick(self) -> int:
+    def _next_tick(self) -> tuple[int, int]:
+        """Return the index to render and how many before it were missed."""
         while not self._closed.is_set():
             now_ns = self._clock()
             newest = self.world.frame_index(now_ns, self._epoch_ns)
@@ -71,7 +72,8 @@ class SimulatedCamera:
                 # At the start, and where the clock was set back.
                 self._last = newest
             if newest > self._last:
+                missed = newest - self._last - 1
                 self._last = newest
-                return newest
+                return newest, missed
             self._wait((self.world.frame_stamp_ns(newest + 1, self._epoch_ns) - now_ns) * 1e-9)
         raise SourceLost('the simulated camera is closed; open it to take pictures')
