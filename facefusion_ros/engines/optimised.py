@@ -7,6 +7,7 @@ were written, is made anew; one line of the log says why.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -110,8 +111,11 @@ class OptimisedGraphs:
         sidecar = part.with_suffix('.json.part')
         try:
             sidecar.write_text(json.dumps({**asdict(recipe), 'sha256': digest(part)}, indent=2) + '\n')
-            # Between the two replacements the digest does not fit the graph, so that a stop there costs a rebuild.
-            part.replace(graph)
-            sidecar.replace(graph.with_suffix('.json'))
+            with (self._folder / '.lock').open('w') as lock:
+                # Two processes that optimise one file make different bytes; the pair must be of one of them.
+                # A stop between the two replacements leaves a digest that does not fit, which costs a rebuild.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                part.replace(graph)
+                sidecar.replace(graph.with_suffix('.json'))
         finally:
             sidecar.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError, TensorSpec
+from facefusion_ros.engines.open_shapes import dimensions, has_external_data, parse, shape_text
 from facefusion_ros.engines.optimised import OptimisedGraphs, Recipe, digest, instructions
 from facefusion_ros.engines.providers import CPU, Provider, options, provider
 from facefusion_ros.engines.refusal import failure, refusal
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
-    from onnx import GraphProto
     from onnxruntime import InferenceSession, IOBinding, NodeArg, SessionOptions
 
 _log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ ERRORS_ONLY, NOTHING_BUT_FATAL = 3, 4
 """Severities of ONNX Runtime's own log, which goes to the standard error stream."""
 
 SPIN_DURATION_SINCE = (1, 26)
-"""From here on the time of spinning can be set (https://github.com/microsoft/onnxruntime/pull/27916); before, it can only
-be ended with each run."""
+"""Since then the time of spinning can be set (https://github.com/microsoft/onnxruntime/pull/27916); before, it can
+only be ended with each run."""
 
 NVIDIA = {'TensorrtExecutionProvider', 'CUDAExecutionProvider'}
 
@@ -150,7 +150,7 @@ class OrtEngine:
             shape = tuple(1 if axis == 0 and size is None else size for axis, size in enumerate(spec.shape))
             if None in shape:
                 raise EngineError(
-                    f'{self._path}: cannot warm up, the file leaves {spec.name} open as {_text(spec.shape)}: '
+                    f'{self._path}: cannot warm up, the file leaves {spec.name} open as {shape_text(spec.shape)}: '
                     'give its shape in the settings'
                 )
             array = np.zeros([size or 0 for size in shape], spec.dtype)
@@ -175,7 +175,8 @@ class OrtEngine:
         """Return a session, of the optimised graph where one is kept."""
         folder = self._settings.cache
         if folder is None or not all(each.cacheable for each in chain.values()):
-            return self._create(chain, _dimensions(self._path, self._settings.shapes))
+            shapes = self._settings.shapes
+            return self._create(chain, dimensions(self._path, parse(self._path), shapes) if shapes else {})
         recipe = Recipe(
             model=sha256 or digest(self._path),
             shapes=str(sorted((name, *shape) for name, shape in self._settings.shapes.items())),
@@ -190,17 +191,19 @@ class OrtEngine:
                 return self._create(chain, {}, kept=kept)
             except EngineError as error:
                 _log.warning('%s; making it anew', error)
-        dimensions = _dimensions(self._path, self._settings.shapes)
-        if _has_external_data(self._path):
+        graph = parse(self._path)
+        sizes, external = dimensions(self._path, graph, self._settings.shapes), has_external_data(graph)
+        del graph
+        if external:
             # Its weights are not in the digest, and a copy of the graph elsewhere would not find them.
-            return self._create(chain, dimensions)
+            return self._create(chain, sizes)
         part = None
         try:
             part = graphs.part(name, recipe)
-            session = self._create(chain, dimensions, save=part)
+            session = self._create(chain, sizes, save=part)
             graphs.keep(part, name, recipe)
         except (OSError, EngineError) as error:
-            session = self._create(chain, dimensions)
+            session = self._create(chain, sizes)
             _log.warning(
                 '%s cannot keep an optimised graph of %s (%s), so it is optimised at each start: '
                 'make room there or choose another folder',
@@ -216,7 +219,7 @@ class OrtEngine:
     def _create(
         self,
         chain: dict[str, Provider],
-        dimensions: Mapping[str, int],
+        sizes: Mapping[str, int],
         *,
         kept: Path | None = None,
         save: Path | None = None,
@@ -224,7 +227,7 @@ class OrtEngine:
         settings, file = self._settings, kept or self._path
         names = [each.name for each in chain.values()]
         session_options = _session_options(self._ort, settings, names)
-        for name, size in dimensions.items():
+        for name, size in sizes.items():
             session_options.add_free_dimension_override_by_name(name, size)
         if kept is not None:
             session_options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -287,7 +290,7 @@ class OrtEngine:
             wanted not in {None, size} for size, wanted in zip(array.shape, spec.shape, strict=True)
         ):
             raise EngineError(
-                f'{self._path}: {kind} {name} is {_text(array.shape)}: the shape must be {_text(spec.shape)}'
+                f'{self._path}: {kind} {name} is {shape_text(array.shape)}: the shape must be {shape_text(spec.shape)}'
             )
         if not array.flags.c_contiguous:
             raise EngineError(f'{self._path}: {kind} {name} is not C-contiguous: give a contiguous array')
@@ -350,7 +353,7 @@ def _really_used(session: InferenceSession, chain: dict[str, Provider], settings
     """Return the provider that comes first among those that run a part of the graph."""
     loaded = session.get_providers()
     nodes: dict[str, int] = {}
-    if hasattr(session, 'get_provider_graph_assignment_info'):  # since 1.24
+    if hasattr(session, 'get_provider_graph_assignment_info'):  # newer releases only
         for part in session.get_provider_graph_assignment_info():
             nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
         _log.info('nodes by provider: %s', ', '.join(f'{name} {count}' for name, count in nodes.items()))
@@ -408,48 +411,6 @@ def _specs(path: Path, tensors: Sequence[NodeArg], wanted: Mapping[str, tuple[in
         shape: tuple[int | None, ...] = wanted.get(each.name, held)
         specs.append(TensorSpec(each.name, shape, DTYPES[each.type]))
     return tuple(specs)
-
-
-def _graph(path: Path) -> GraphProto:
-    """Parse a file without the weights that lie beside it."""
-    try:
-        onnx = import_module('onnx')
-        broken = import_module('google.protobuf.message').DecodeError
-    except ImportError as error:
-        raise EngineError(f'onnx cannot be imported ({error}): pip install onnx') from error
-    try:
-        return onnx.load(path, load_external_data=False).graph
-    except broken as error:
-        raise refusal(path, 'INVALID_PROTOBUF', '') from error
-
-
-def _has_external_data(path: Path) -> bool:
-    return any(tensor.data_location for tensor in _graph(path).initializer)
-
-
-def _dimensions(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return the sizes of the dimensions that the file names and the wanted shapes fix."""
-    if not shapes:
-        return {}
-    tensors = {each.name: each.type.tensor_type.shape.dim for each in _graph(path).input}
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if name not in tensors:
-            raise EngineError(f'{path}: there is no input {name} to give a shape to: it has {", ".join(tensors)}')
-        held = tuple(each.dim_value or None for each in tensors[name])
-        if len(shape) != len(held) or any(have not in {None, want} for want, have in zip(shape, held, strict=True)):
-            raise EngineError(f'{path}: {name} cannot be {_text(shape)}: the file has {_text(held)}')
-        for size, each in zip(shape, tensors[name], strict=True):
-            if each.dim_param and sizes.setdefault(each.dim_param, size) != size:
-                raise EngineError(
-                    f'{path}: {each.dim_param} of {name} is both {sizes[each.dim_param]} and {size}: '
-                    'dimensions of one name have one size'
-                )
-    return sizes
-
-
-def _text(shape: tuple[int | None, ...]) -> str:
-    return 'x'.join('?' if size is None else str(size) for size in shape) or 'a scalar'
 
 
 def _names(specs: tuple[TensorSpec, ...]) -> str:
