@@ -152,6 +152,8 @@ def _opened(path: Path) -> Iterator[mmap.mmap]:
             if start.lstrip().lower().startswith(sign.lower()):
                 raise ModelError(f'{path}: is not an ONNX file but {what}')
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            # Else the kernel reads ahead into the weights that are stepped over.
+            data.madvise(mmap.MADV_RANDOM)
             yield data
 
 

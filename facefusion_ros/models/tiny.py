@@ -225,7 +225,7 @@ def _line(count: int, start: tuple[float, float], end: tuple[float, float]) -> A
     return np.linspace(start, end, count)
 
 
-LEFT_EYE, RIGHT_EYE, MOUTH = (0.35, 0.42), (0.65, 0.42), (0.5, 0.74)
+LEFT_EYE, RIGHT_EYE, NOSE, MOUTH = (0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.5, 0.74)
 
 
 def _points_68() -> Array:
@@ -260,17 +260,17 @@ def _points_98() -> Array:
 
 
 def _points_106() -> Array:
-    """Points in the order of InsightFace: 38 and 88 are the pupils, 86 the tip of the nose, 52 and 61 end the mouth."""
+    """Points in the order of InsightFace's 2d106det: pupils 38 and 88, nose 86, corners of the mouth 52 and 61."""
+    left_eye, right_eye = (_ring(9, eye, (0.06, 0.03)) for eye in (LEFT_EYE, RIGHT_EYE))
     return np.concatenate([
         _arc(33, (0.5, 0.45), (0.38, 0.48), 180, 0),
-        np.insert(_ring(9, LEFT_EYE, (0.06, 0.03)), 5, LEFT_EYE, axis=0),
+        np.insert(left_eye, 5, LEFT_EYE, axis=0),
         _ring(9, (0.34, 0.32), (0.11, 0.03)),
         _ring(18, MOUTH, (0.13, 0.06)),
         _line(2, (0.46, 0.74), (0.54, 0.74)),
-        _line(7, (0.45, 0.46), (0.43, 0.62)),
-        _line(7, (0.55, 0.46), (0.57, 0.62)),
-        np.array([(0.5, 0.58)]),
-        np.insert(_ring(9, RIGHT_EYE, (0.06, 0.03)), 1, RIGHT_EYE, axis=0),
+        _line(14, (0.43, 0.62), (0.57, 0.62)),
+        np.array([NOSE]),
+        np.insert(right_eye, 1, RIGHT_EYE, axis=0),
         _ring(9, (0.66, 0.32), (0.11, 0.03)),
     ])  # fmt: skip
 

@@ -5,9 +5,21 @@ import pytest
 
 from facefusion_ros.engines.ort import OrtEngine
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.landmarks import LandmarkNetwork, five
 from facefusion_ros.faces.network import NetworkDetector
 from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.tiny import FACE_BOX, FACE_POINTS, FACE_SCORE, family_names, write_tiny
+from facefusion_ros.models.tiny import (
+    FACE_BOX,
+    FACE_POINTS,
+    FACE_SCORE,
+    LEFT_EYE,
+    MOUTH,
+    NOSE,
+    RIGHT_EYE,
+    family_names,
+    write_tiny,
+)
 
 DETECTORS = ('yolov4_tiny', 'yoloface', 'scrfd', 'retinaface', 'yunet')
 
@@ -57,6 +69,18 @@ def test_a_detector_finds_the_face_in_the_middle(family, shape, tiny_network):
         assert face.box == pytest.approx(FACE_BOX * scale, abs=2.5)
         if family != 'yolov4_tiny':
             np.testing.assert_allclose(face.landmarks, np.array(FACE_POINTS) * (width, height), atol=2.5)
+
+
+@pytest.mark.parametrize('family', ['2dfan4', 'pfld_68', 'pfld_98', 'pfld_106'])
+def test_landmarks_are_those_of_a_face_that_fills_its_crop(family, tiny_network):
+    network = LandmarkNetwork(OrtEngine(tiny_network(family)), catalogue().family(family))
+    face = Face((100, 80, 60, 80), 1.0, np.array([(0, 0), (1, 0), (0, 0), (0, 0), (0, 0)], np.float32))
+    points = five(network.points(np.zeros((240, 320, 3), np.uint8), face)[0])
+    # The crop is a square around the box's middle, whose longer side takes box_fill of it.
+    crop_px = 80 / catalogue().family(family).box_fill
+    corners = [(MOUTH[0] - 0.13, MOUTH[1]), (MOUTH[0] + 0.13, MOUTH[1])]
+    wanted = (np.array([LEFT_EYE, RIGHT_EYE, NOSE, *corners]) - 0.5) * crop_px + (130, 120)
+    np.testing.assert_allclose(points, wanted, atol=0.045 * crop_px)
 
 
 def test_a_swapper_depends_on_the_target_and_on_the_source(tiny_network):
