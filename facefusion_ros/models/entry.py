@@ -44,6 +44,16 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """Where the landmarks of a face are in a crop that is aligned for a network."""
+
+    size: int
+    """Width and height of the crop for which the points are given, pixels; in others they scale with it."""
+    points: tuple[tuple[float, float], ...]
+    """Left eye, right eye, nose, left and right mouth corner as seen in the image (x, y)."""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorForm:
     """What an input or output of a family looks like."""
 

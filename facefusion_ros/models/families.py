@@ -17,6 +17,7 @@ from facefusion_ros.models.entry import (
     Preprocessing,
     Role,
     Source,
+    Template,
     TensorForm,
     Weight,
 )
@@ -41,6 +42,7 @@ class KnownFile:
 class Catalogue:
     """Everything that ``config/models.yaml`` says."""
 
+    templates: Mapping[str, Template]
     families: Mapping[str, Family]
     files: Mapping[str, KnownFile]
     """By the beginning of the file's name."""
@@ -91,7 +93,8 @@ def catalogue() -> Catalogue:
 def read_catalogue(file: Path) -> Catalogue:
     """Read a catalogue; raises ModelError naming file and key where something is unknown, missing or wrong."""
     with read_sections(file) as top:
-        families = {name: _family(name, section) for name, section in top.sections('families')}
+        templates = {name: _template(section) for name, section in top.sections('templates')}
+        families = {name: _family(name, section, tuple(templates)) for name, section in top.sections('families')}
         licences = {}
         for name, section in top.sections('licences'):
             with section:
@@ -102,7 +105,7 @@ def read_catalogue(file: Path) -> Catalogue:
                 files[name] = KnownFile(section.value('licence', str), section.value('source', str))
                 if files[name].licence not in licences:
                     section.refuse('licence', f'{files[name].licence!r} is not among the licences')
-    return Catalogue(families, files, licences)
+    return Catalogue(templates, families, files, licences)
 
 
 DECODERS = (
@@ -123,7 +126,15 @@ def _preprocessing(section: Section) -> Preprocessing:
     return found
 
 
-def _family(name: str, section: Section) -> Family:
+def _template(section: Section) -> Template:
+    with section:
+        points = section.pairs('points')
+        if len(points) != 5:
+            section.refuse('points', f'must be 5 points, not {len(points)}')
+        return Template(section.value('size', int), points)
+
+
+def _family(name: str, section: Section, templates: tuple[str, ...]) -> Family:
     with section:
         sizes = section.of('sizes', int)
         decoder = section.choice('decoder', DECODERS, 'picture')
@@ -132,7 +143,7 @@ def _family(name: str, section: Section) -> Family:
             role=Role(section.choice('role', tuple(role.value for role in Role), '')),
             preprocessing=_preprocessing(section),
             size=(sizes[0], sizes[0]) if len(sizes) == 1 else None,
-            template=section.value('template', str, None),
+            template=section.choice('template', templates, '') if section.has('template') else None,
             decoder=decoder,
             inputs=tuple(_form(item) for item in section.listed('inputs')),
             outputs=tuple(_form(item) for item in section.listed('outputs')),
@@ -142,7 +153,7 @@ def _family(name: str, section: Section) -> Family:
             range=_range(section) if decoder == 'picture' else None,
             decode=_decode(section),
             box_fill=section.value('box_fill', float, None),
-            source=_source(section.section('source')) if section.has('source') else None,
+            source=_source(section.section('source'), templates) if section.has('source') else None,
             weight=_weight(section.section('weight')) if section.has('weight') else None,
             more_outputs=section.value('more_outputs', bool, default=False),
             file_names=section.of('file_names', str),
@@ -179,11 +190,11 @@ def _decode(section: Section) -> dict[str, float | tuple[float, ...]]:
     return {name: found.of(name, float) if found.is_list(name) else found.value(name, float) for name in found.keys}
 
 
-def _source(section: Section) -> Source:
+def _source(section: Section, templates: tuple[str, ...]) -> Source:
     with section:
         return Source(
             kind=section.choice('kind', ('vector', 'picture'), ''),
-            template=section.value('template', str),
+            template=section.choice('template', templates, ''),
             size=section.value('size', int),
             preprocessing=_preprocessing(section),
             converter=section.value('converter', str, None),

@@ -116,6 +116,15 @@ class Section:
                 self.refuse(name, f'must be a list of {kind.__name__}, not {item!r}')
         return tuple(kind(item) for item in items)  # type: ignore[call-arg]
 
+    def pairs(self, name: str) -> tuple[tuple[float, float], ...]:
+        """Return a list of pairs of numbers; empty where the key is missing."""
+        found = []
+        for item in self.value(name, list, []):
+            if not (isinstance(item, list) and len(item) == 2 and all(isinstance(n, int | float) for n in item)):
+                self.refuse(name, f'must be a list of pairs of numbers, not {item!r}')
+            found.append((float(item[0]), float(item[1])))
+        return tuple(found)
+
     def texts(self, name: str) -> dict[str, str]:
         """Return a mapping of texts; empty where the key is missing."""
         if not self.has(name):

@@ -2,11 +2,13 @@
 
 import copy
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facefusion_ros.faces.alignment import ARCFACE_112
 from facefusion_ros.models.entry import ModelError, Role
 from facefusion_ros.models.families import catalogue, catalogue_file, read_catalogue
 
@@ -64,6 +66,25 @@ def test_some_facts():
     assert families['gpen_256'].template == 'arcface_128'
     assert families['codeformer'].template == families['gpen'].template == 'ffhq_512'
     assert families['xseg'].preprocessing.layout == 'nhwc'
+
+
+def test_templates_have_faces_of_the_right_size_the_right_way_up():
+    templates = catalogue().templates
+    # Eye distance in units of the crop, as published.
+    for name, share in {
+        'arcface_112_v1': 0.2905,
+        'arcface_112_v2': 0.3146,
+        'arcface_128': 0.2753,
+        'ffhq_512': 0.2459,
+        'mtcnn_512': 0.2674,
+        'dfl_whole_face': 0.2746,
+    }.items():
+        points = np.array(templates[name].points) / templates[name].size
+        left_eye, right_eye, nose, left_mouth, right_mouth = points
+        assert np.linalg.norm(right_eye - left_eye) == pytest.approx(share, abs=1e-4)
+        assert left_eye[1] < nose[1] < left_mouth[1]
+        assert left_mouth[0] < nose[0] < right_mouth[0]
+    assert templates['arcface_112_v2'].points == ARCFACE_112
 
 
 @pytest.mark.parametrize(
@@ -128,6 +149,7 @@ def test_a_misspelt_key_is_named_wherever_it_is(data, tmp_path_factory):
         ({'mean': 'grey'}, r"families\.yunet\.mean: must be a number, not 'grey'"),
         ({'std': 0}, r'families\.yunet\.std: must not be 0'),
         ({'scale': True}, r'families\.yunet\.scale: must be a number, not True'),
+        ({'template': 'ffhq'}, r"families\.yunet\.template: must be one of arcface_112_v1, .*, not 'ffhq'"),
         ({'colour': 'cmyk'}, r"families\.yunet\.colour: must be one of rgb, bgr, not 'cmyk'"),
         ({'sizes': [1.5]}, r'families\.yunet\.sizes: must be a list of int, not 1\.5'),
         ({'decoder': 'yolo'}, r'families\.yunet\.decoder: must be one of'),
