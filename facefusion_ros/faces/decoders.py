@@ -157,19 +157,20 @@ def suppress(boxes: NDArray[np.floating], scores: NDArray[np.floating], max_over
     boxes: (N, 4) left, top, right, bottom; scores: (N,). Overlap is intersection over union, 0 to 1. Of equal scores
     the earlier is the better.
     """
-    order = np.argsort(-scores, kind='stable')
-    left, top, right, bottom = boxes[order].T
-    area = (right - left) * (bottom - top)
+    rest = np.argsort(-scores, kind='stable')
     kept: list[np.intp] = []
-    rest = np.arange(len(order))
     while rest.size:
-        best, rest = rest[0], rest[1:]
-        kept.append(order[best])
-        width = np.minimum(right[rest], right[best]) - np.maximum(left[rest], left[best])
-        height = np.minimum(bottom[rest], bottom[best]) - np.maximum(top[rest], top[best])
-        common = np.clip(width, 0, None) * np.clip(height, 0, None)
-        rest = rest[common <= max_overlap * (area[rest] + area[best] - common)]
+        kept.append(rest[0])
+        rest = rest[1:][overlaps(boxes[rest[0]], boxes[rest[1:]]) <= max_overlap]
     return np.array(kept, np.intp)
+
+
+def overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(N,) intersection over union of one box with others, (N, 4) left, top, right, bottom, none of them flat."""
+    common = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None).prod(axis=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    shares: NDArray[np.floating] = common / (area + (box[2:] - box[:2]).prod() - common)
+    return shares
 
 
 def _counts(size: Size, each: int = 1) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.alignment import ARCFACE_112
 from facefusion_ros.faces.cascade import box_around, overlap, require
-from facefusion_ros.faces.decoders import DECODERS, suppress
+from facefusion_ros.faces.decoders import DECODERS, overlaps, suppress
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
@@ -53,6 +53,8 @@ class NetworkSettings:
     """Finds below this score are not reported."""
     max_overlap: float = 0.4
     """Of two boxes that overlap by more than this (intersection over union) the better one is the face."""
+    averaged_overlap: float = 0.6
+    """Boxes that overlap the best one by more than this are averaged with it, weighted by score; 1: none are."""
 
     def __post_init__(self) -> None:
         """Raise ValueError where a setting is out of range."""
@@ -61,6 +63,7 @@ class NetworkSettings:
             {
                 'min_score must be above 0, up to 1': 0 < self.min_score <= 1,
                 'max_overlap must be 0 to 1': 0 <= self.max_overlap <= 1,
+                'averaged_overlap must be 0 to 1': 0 <= self.averaged_overlap <= 1,
             },
         )
 
@@ -187,16 +190,22 @@ class NetworkDetector:
         good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] - boxes[:, :2] >= 1.0).all(axis=1)
         best = np.flatnonzero(good)
         best = best[np.argsort(-found.scores[best], kind='stable')[:_MOST_CANDIDATES]]
+        boxes, scores = boxes[best], found.scores[best]
+        points = None if found.landmarks is None else to_frame(found.landmarks[best])
         faces = []
-        for i in best[suppress(boxes[best], found.scores[best], self.settings.max_overlap)]:
-            left, top, right, bottom = boxes[i].tolist()
-            if found.landmarks is None:
+        for i in suppress(boxes, scores, self.settings.max_overlap):
+            # Neighbouring anchors see one face each in their own way: their mean is steadier than the best of them
+            # (Gidaris and Komodakis, "Object detection via a multi-region CNN model", ICCV 2015: box voting).
+            same = overlaps(boxes[i], boxes) > self.settings.averaged_overlap
+            same[i] = True
+            left, top, right, bottom = np.average(boxes[same], axis=0, weights=scores[same]).tolist()
+            if points is None:
                 landmarks = _IN_BOX * (right - left, bottom - top) + (left, top)
             else:
-                landmarks = to_frame(found.landmarks[i])
+                landmarks = np.average(points[same], axis=0, weights=scores[same])
             if _spans(landmarks, right - left):
                 box = (left, top, right - left, bottom - top)
-                faces.append(Face(box, min(1.0, float(found.scores[i])), landmarks.astype(np.float32)))
+                faces.append(Face(box, min(1.0, float(scores[i])), landmarks.astype(np.float32)))
         return tuple(sorted(faces, key=lambda face: -face.box[2] * face.box[3]))
 
 

@@ -93,7 +93,8 @@ def test_yunet_finds_the_astronaut(yunet, portrait):
 
 @needs_yunet
 @pytest.mark.parametrize('size', [(480, 640), (1280, 720), (300, 300)])
-def test_yunet_is_read_as_opencv_reads_it(yunet, portrait, size):
+def test_yunet_is_read_as_opencv_reads_it(portrait, size):
+    yunet = NetworkDetector(OrtEngine(YUNET), catalogue().family('yunet'), NetworkSettings(averaged_overlap=1.0))
     pixels, _ = portrait.picture(60, size=size)
     (face,) = yunet.detect(pixels)
     share = 640 / max(size)
@@ -209,6 +210,33 @@ def test_of_boxes_of_one_face_the_best_is_kept_and_the_largest_is_first():
 def test_landmarks_that_are_no_face_are_left_out(points):
     engine = says((160, 96), points=points)
     assert NetworkDetector(engine, family('yoloface')).detect(np.zeros((96, 160, 3), np.uint8)) == ()
+
+
+def test_boxes_that_say_the_same_are_averaged():
+    engine = says((160, 96), [BOX, BOX + 3, BOX + 20], scores=[0.9, 0.6, 0.8])
+    detector = NetworkDetector(engine, family('yoloface'), NetworkSettings(max_overlap=0.3))
+    faces = detector.detect(np.zeros((96, 160, 3), np.uint8))
+    # The first two overlap by 0.77, the third overlaps them by less than 0.3.
+    assert [round(face.score, 3) for face in faces] == [0.9, 0.8]
+    assert faces[0].box[0] == pytest.approx(60 + 3 * 0.6 / 1.5 - 0.5)
+    assert faces[1].box[0] == pytest.approx(80 - 0.5)
+
+
+@needs_yunet
+def test_averaging_keeps_a_still_face_stiller(portrait):
+    """Steps from picture to picture of a face that moves by fractions of a pixel, in noise."""
+
+    def steps(averaged_overlap):
+        settings = NetworkSettings(averaged_overlap=averaged_overlap)
+        detector = NetworkDetector(OrtEngine(YUNET), catalogue().family('yunet'), settings)
+        errors = []
+        for i in range(16):
+            pixels, truth = portrait.picture(40, centre=(320 + 0.37 * i, 240 + 0.21 * i), noise=4.0, seed=i)
+            (face,) = detector.detect(pixels)
+            errors.append(face.landmarks - truth)
+        return np.abs(np.diff(errors, axis=0)).mean()
+
+    assert steps(0.6) < 0.8 * steps(1.0)
 
 
 def test_a_network_may_leave_its_size_open():
