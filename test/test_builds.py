@@ -61,7 +61,8 @@ def environment():
     """The environment of a person who has made a virtual environment, or sourced ROS 2, and nothing else."""
     env = children_environment(os.environ)
     env.pop('PYTHONPATH', None)
-    return env
+    # Nobody wants to know how much of the build tools was covered, and to find out takes long.
+    return {name: value for name, value in env.items() if not name.startswith('COVERAGE_')}
 
 
 def copy_of_the_sources(folder):
