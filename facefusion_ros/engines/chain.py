@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from facefusion_ros.engines.cuda import DevicePool, open_cuda
 from facefusion_ros.engines.engine import DeviceMemoryError, Engine, EngineError, TensorSpec
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from facefusion_ros.engines.cuda import Cuda
+    from facefusion_ros.engines.trt import TensorRtSettings
+    from facefusion_ros.engines.trt_build import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +34,12 @@ class EngineSettings:
     chain: tuple[str, ...] = ('onnxruntime',)
     """Of ``tensorrt`` (the native engine) and ``onnxruntime``."""
     onnxruntime: OrtSettings = field(default_factory=OrtSettings)
-    tensorrt: object = None
-    """Settings of the native TensorRT engine; None for its defaults."""
+    tensorrt: TensorRtSettings | None = None
+    """None for its defaults."""
+    device: int = 0
+    """The GPU of the native engine."""
+    pool_bytes: int = 1 << 29
+    """Device memory that the native engines of this process share, weights aside; the first to be loaded takes it."""
 
     def __post_init__(self) -> None:
         if not self.chain:
@@ -40,25 +49,40 @@ class EngineSettings:
                 raise EngineError(f'there is no engine {name!r}: choose from {", ".join(ENGINES)}')
 
 
-def load_engine(path: str | os.PathLike[str], settings: EngineSettings | None = None, sha256: str = '') -> Engine:
+def load_engine(
+    path: str | os.PathLike[str],
+    settings: EngineSettings | None = None,
+    sha256: str = '',
+    progress: Progress | None = None,
+) -> Engine:
     """Load a network into the first engine of the chain that can be had.
 
     It is run once on zeros, unless the file leaves the shape of an input open. An engine that cannot be had is passed
     over with one line in the log. When device memory runs out later, the engine returned changes to the next of the
     chain by itself, repeats the run there and says so in one line. ``sha256`` is the file's digest where the caller has
-    it already. Raises EngineError where no engine is left.
+    it already, ``progress`` is told of a build that takes minutes. Raises EngineError where no engine is left.
     """
-    return _Chain(Path(path), settings or EngineSettings(), sha256)
+    return _Chain(_Network(Path(path), settings or EngineSettings(), sha256, progress))
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """What is asked to be loaded."""
+
+    path: Path
+    settings: EngineSettings
+    sha256: str
+    progress: Progress | None
 
 
 class _Chain:
     """See ``load_engine``; an ``Engine``."""
 
-    def __init__(self, path: Path, settings: EngineSettings, sha256: str) -> None:
-        self._path = path
-        self._settings = settings
-        self._sha256 = sha256
-        self._left = list(settings.chain)
+    def __init__(self, network: _Network) -> None:
+        self._network = network
+        self._path = network.path
+        self._names = network.settings.chain
+        self._left = list(self._names)
         self._refused: list[str] = []
         self._engine: Engine | None = self._next()
 
@@ -106,7 +130,7 @@ class _Chain:
     def _fall_back(self, error: DeviceMemoryError) -> None:
         if not self._left:
             raise error
-        name = self._settings.chain[-len(self._left) - 1]
+        name = self._names[-len(self._left) - 1]
         self.close()
         self._refuse(name, error)
         self._engine = self._next()
@@ -116,7 +140,7 @@ class _Chain:
         while self._left:
             name = self._left.pop(0)
             try:
-                engine = ENGINES[name](self._path, self._settings, self._sha256)
+                engine = ENGINES[name](self._network)
                 with _closed_on_error(engine):
                     if _shapes_are_known(engine):
                         engine.warm_up()
@@ -127,7 +151,7 @@ class _Chain:
                 return engine
         if len(self._refused) == 1:
             raise EngineError(self._refused[0])
-        reasons = (f'{name}: {reason}' for name, reason in zip(self._settings.chain, self._refused, strict=True))
+        reasons = (f'{name}: {reason}' for name, reason in zip(self._names, self._refused, strict=True))
         raise EngineError(f'no engine runs {self._path}: {"; ".join(reasons)}')
 
     def _refuse(self, name: str, error: EngineError) -> None:
@@ -149,22 +173,41 @@ def _shapes_are_known(engine: Engine) -> bool:
     return all(size is not None for spec in engine.inputs for size in spec.shape)
 
 
-def _onnxruntime(path: Path, settings: EngineSettings, sha256: str) -> Engine:
-    return OrtEngine(path, settings.onnxruntime, sha256)
+def _onnxruntime(network: _Network) -> Engine:
+    return OrtEngine(network.path, network.settings.onnxruntime, network.sha256)
 
 
-def _tensorrt(path: Path, settings: EngineSettings, _sha256: str) -> Engine:
+_gpus: dict[int, tuple[Cuda, DevicePool]] = {}
+"""Opened by the first network on each device; kept for as long as the process lives, as its context is."""
+_gpus_lock = Lock()
+
+
+def _tensorrt(network: _Network) -> Engine:
+    settings = network.settings
+    with _gpus_lock:
+        if settings.device not in _gpus:
+            _gpus[settings.device] = _open(settings)
+        cuda, pool = _gpus[settings.device]
+        from facefusion_ros.engines.trt import TensorRtEngine  # noqa: PLC0415  not needed elsewhere
+
+        return TensorRtEngine(
+            network.path, cuda, pool, settings.tensorrt, sha256=network.sha256, progress=network.progress
+        )
+
+
+def _open(settings: EngineSettings) -> tuple[Cuda, DevicePool]:
+    cuda = open_cuda(settings.device)
+    from facefusion_ros.engines.trt_build import missing  # noqa: PLC0415  not needed elsewhere
+
+    if lack := missing():
+        cuda.close()
+        raise EngineError(lack)
     try:
-        # Loaded only where it is asked for: it looks for a GPU and its driver.
-        module = import_module('facefusion_ros.engines.tensorrt')
-    except ImportError as error:
-        raise EngineError(f'the TensorRT engine cannot be loaded ({error}): install TensorRT') from error
-    engine: Engine = module.TensorRtEngine(path, settings.tensorrt)
-    return engine
+        return cuda, DevicePool(cuda, settings.pool_bytes)
+    except EngineError:
+        cuda.close()
+        raise
 
 
-ENGINES: Mapping[str, Callable[[Path, EngineSettings, str], Engine]] = {
-    'tensorrt': _tensorrt,
-    'onnxruntime': _onnxruntime,
-}
+ENGINES: Mapping[str, Callable[[_Network], Engine]] = {'tensorrt': _tensorrt, 'onnxruntime': _onnxruntime}
 """What loads each engine, by the name settings use."""

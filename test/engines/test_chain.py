@@ -38,8 +38,8 @@ def device(monkeypatch):
     """Engines ``small`` with the number of runs that their device has room for."""
     state = SimpleNamespace(runs=0, made=[])
 
-    def make(path, _settings, _sha256):
-        state.made.append(SmallDevice(path, state.runs))
+    def make(network):
+        state.made.append(SmallDevice(network.path, state.runs))
         return state.made[-1]
 
     monkeypatch.setitem(chain.ENGINES, 'small', make)
