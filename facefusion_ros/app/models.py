@@ -63,7 +63,7 @@ def _list(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no optio
             entry.name,
             entry.family.role.value,
             entry.family.name,
-            _size(entry.size),
+            _size(entry.size) if 'picture' in entry.inputs else '',
             _licence(entry.licence, entry.commercial),
         )
         for entry in store.entries().values()

@@ -6,19 +6,20 @@ import contextlib
 import mmap
 from collections import Counter
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from facefusion_ros.models.entry import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     from numpy.typing import NDArray
+    from onnx import TensorProto, ValueInfoProto
 
 # Field numbers of onnx.proto (onnx/onnx on GitHub) and the wire format of protocol buffers
 # (protobuf.dev/programming-guides/encoding): a file is read field by field, and the weights' values are stepped over.
@@ -95,6 +96,7 @@ def read_graph(path: Path) -> Graph:
     Raises ModelError where it is not ONNX, is cut short, or lacks files with its weights; OSError where it cannot be
     opened.
     """
+    onnx = _onnx()
     with _opened(path) as data:
         head, nodes, weights = bytearray(), bytearray(), []
         for number, field_start, start, end in _fields(data, 0, len(data), path):
@@ -130,16 +132,25 @@ def read_graph(path: Path) -> Graph:
 
 def read_weight(path: Path, name: str) -> NDArray[np.generic]:
     """Read one weight of an ONNX file, without the others; raises ModelError where there is none of that name."""
+    onnx = _onnx()
     with _opened(path) as data:
         for number, _, start, end in _fields(data, 0, len(data), path):
             if number != _MODEL_GRAPH:
                 continue
             for within, _, value, part_end in _fields(data, start, end, path):
                 if within == _GRAPH_INITIALIZER and _without_values(data, value, part_end, path).name == name:
-                    tensor = _parsed(TensorProto, data[value:part_end], path)
+                    tensor = _parsed(onnx.TensorProto, data[value:part_end], path)
                     _file_beside(tensor, path)
-                    return numpy_helper.to_array(tensor, str(path.parent))  # type: ignore[no-any-return]
+                    return onnx.numpy_helper.to_array(tensor, str(path.parent))  # type: ignore[no-any-return]
     raise ModelError(f'{path}: has no weight named {name!r}')
+
+
+def _onnx() -> ModuleType:
+    # A machine that only runs what is in its store has no need of it.
+    try:
+        return import_module('onnx')
+    except ImportError:
+        raise ModelError('looking into an ONNX file needs the package onnx: pip install onnx') from None
 
 
 @contextlib.contextmanager
@@ -208,7 +219,7 @@ def _without_values(data: mmap.mmap, start: int, end: int, path: Path) -> Tensor
     for number, field_start, _, at in _fields(data, start, end, path):
         if number not in _TENSOR_VALUES:
             kept += data[field_start:at]
-    return _parsed(TensorProto, bytes(kept), path)
+    return _parsed(_onnx().TensorProto, bytes(kept), path)
 
 
 def _parsed(kind: type, data: bytes, path: Path) -> Any:  # noqa: ANN401 - protocol buffers come without types
@@ -225,11 +236,11 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode(errors='replace')
 
 
-def _tensor(value: onnx.ValueInfoProto) -> GraphTensor:
+def _tensor(value: ValueInfoProto) -> GraphTensor:
     kind = value.type.tensor_type
     shape = tuple(d.dim_value if d.HasField('dim_value') and d.dim_value > 0 else None for d in kind.shape.dim)
     try:
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        dtype = np.dtype(_onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type))
     except KeyError:
         dtype = None
     return GraphTensor(_text(value.name), shape, dtype)
@@ -237,7 +248,7 @@ def _tensor(value: onnx.ValueInfoProto) -> GraphTensor:
 
 def _file_beside(tensor: TensorProto, path: Path) -> str | None:
     """Name of the file that holds a weight's values; raises ModelError where it is missing or too short."""
-    if tensor.data_location != TensorProto.EXTERNAL:
+    if tensor.data_location != tensor.EXTERNAL:
         return None
     said = {entry.key: entry.value for entry in tensor.external_data}
     location = PurePosixPath(said.get('location', ''))

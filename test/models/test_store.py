@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -222,6 +223,15 @@ def test_several_processes_may_add_at_once(store, brought):
     assert [process.exitcode for process in processes] == [0] * len(names)
     assert sorted(store.entries()) == names
     assert all(not problem for _, problem in store.verify())
+
+
+def test_only_adding_needs_onnx(store, brought, monkeypatch):
+    file = brought('yunet')
+    store.add(file, licence='MIT')
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    assert store.resolve('mine')[1].family.name == 'yunet'
+    with pytest.raises(ModelError, match='needs the package onnx: pip install onnx'):
+        store.add(file, licence='MIT')
 
 
 def test_the_folder_is_the_user_s_choice(monkeypatch, tmp_path):
