@@ -556,7 +556,7 @@ class DevicePool:
             at = address + self._lent[address]
         if at + wanted > self._start + self.size:
             raise DeviceMemoryError(
-                f'{purpose} takes {wanted >> 10} KiB of device memory, and of the pool of {self.size >> 10} KiB '
+                f'{purpose} takes {-(-wanted >> 10)} KiB of device memory, and of the pool of {self.size >> 10} KiB '
                 f'{self.free_bytes >> 10} are free: make the pool larger'
             )
         self._lent[at] = wanted
