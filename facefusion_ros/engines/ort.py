@@ -72,8 +72,9 @@ class OrtSettings:
     missing: Literal['error', 'warn'] = 'error'
     """What becomes of a provider that is not in this build, does not load, or gets no part of the graph."""
     threads: int = 0
-    """That compute together in one run, the calling one included; 0: as many as there are cores for this process."""
-    spin_us: int = 200
+    """That compute together in one run, the calling one included; 0: one for each core, and each kept on its core, so
+    that none wakes up where another is at work. Threads of a given number go where the system puts them."""
+    spin_us: int = 1000
     """How long an idle thread waits busily for more of the run, in microseconds; 0: it sleeps at once, which makes runs
     slower. ONNX Runtime's own default is tens of milliseconds, which burns a core between the pictures of a camera."""
     cache: Path | None = None
@@ -374,7 +375,8 @@ def _session_options(ort: ModuleType, settings: OrtSettings, providers: list[str
     made.log_severity_level = ERRORS_ONLY
     made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     made.inter_op_num_threads = 1
-    made.intra_op_num_threads = settings.threads or cores()
+    # ONNX Runtime counts and places threads by the machine, and knows nothing of cores that a process may not use.
+    made.intra_op_num_threads = settings.threads or (cores() if _confined() else 0)
     # DirectML does without memory patterns:
     # https://onnxruntime.ai/docs/execution-providers/DirectML-ExecutionProvider.html
     made.enable_mem_pattern = 'DmlExecutionProvider' not in providers
@@ -388,12 +390,16 @@ def _session_options(ort: ModuleType, settings: OrtSettings, providers: list[str
     return made
 
 
+def _confined() -> bool:
+    return hasattr(os, 'sched_getaffinity') and len(os.sched_getaffinity(0)) < (os.cpu_count() or 1)
+
+
 def _version(ort: ModuleType) -> tuple[int, ...]:
     return tuple(int(part) for part in ort.__version__.split('.')[:2])
 
 
 def cores() -> int:
-    """Count the physical cores that this process may use, so that no two threads share one's arithmetic."""
+    """Count the physical cores that this process may use: two threads gain nothing from one core's arithmetic."""
     usable = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
     folders = (Path(f'/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list') for number in usable)
     return len({file.read_text() if file.exists() else str(file) for file in folders})

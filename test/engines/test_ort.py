@@ -388,14 +388,36 @@ class TestProviders:
         assert capfd.readouterr().out == ''
 
 
-def test_cores_are_those_of_this_process():
+@pytest.fixture
+def one_core():
+    """This process on one core only."""
     usable = os.sched_getaffinity(0)
-    assert 1 <= cores() <= len(usable)
     os.sched_setaffinity(0, {min(usable)})
-    try:
-        assert cores() == 1
-    finally:
-        os.sched_setaffinity(0, usable)
+    yield
+    os.sched_setaffinity(0, usable)
+
+
+def _threads():
+    return len(list(Path('/proc/self/task').iterdir()))
+
+
+@pytest.mark.usefixtures('one_core')
+def test_cores_are_those_of_this_process(nets, saved):
+    assert cores() == 1
+    gc.collect()
+    before = _threads()
+    engine = OrtEngine(saved(nets.blur()))
+    assert _threads() == before
+    engine.close()
+    engine = OrtEngine(saved(nets.blur()), OrtSettings(threads=3))
+    assert _threads() == before + 2
+    engine.close()
+    gc.collect()
+    assert _threads() == before
+
+
+def test_there_is_a_core():
+    assert 1 <= cores() <= os.cpu_count()
 
 
 class TestCache:
