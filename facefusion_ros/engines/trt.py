@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,10 +135,16 @@ class TensorRtEngine:
         for name, array in (*inputs.items(), *outputs.items()):
             self._check(name, array)
         for name, array in inputs.items():
-            np.copyto(self._tensors[name].view, array)
+            if array is not self._tensors[name].view:
+                np.copyto(self._tensors[name].view, array)
         self._execute(tuple(outputs))
         for name, array in outputs.items():
-            np.copyto(array, self._tensors[name].view)
+            if array is not self._tensors[name].view:
+                np.copyto(array, self._tensors[name].view)
+
+    def pinned(self, name: str) -> NDArray[np.generic]:
+        """Give the engine's own array for an input or output: ``run`` does not copy it. Valid until ``close``."""
+        return self._tensors[name].view
 
     def warm_up(self) -> None:
         """Run on zeros until nothing is left to be prepared."""
@@ -152,6 +159,9 @@ class TensorRtEngine:
         """Release the network; may be called twice."""
         with self._cuda.current():
             if self._stream:
+                # What a refused run has left under way still uses the memory that goes now.
+                with suppress(EngineError):
+                    self._cuda.synchronize(self._stream)
                 self._cuda.drop_stream(self._stream)
             for graph in self._graphs.values():
                 self._cuda.drop_graph(graph)

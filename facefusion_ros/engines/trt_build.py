@@ -147,12 +147,14 @@ class Voice:
         return EngineError(f'{what}: {said[:400]}')
 
 
-_voices: dict[int, Voice] = {}
+_voices: dict[TensorRt, Voice] = {}
 
 
 def voice_of(trt: TensorRt) -> Voice:
     """Give the one voice of a TensorRT module; it must outlive all that TensorRT makes, so it is kept for good."""
-    return _voices.setdefault(id(trt), Voice(trt))
+    if trt not in _voices:
+        _voices[trt] = Voice(trt)
+    return _voices[trt]
 
 
 def build(
@@ -206,6 +208,7 @@ def _build(
     progress: Progress | None,
 ) -> tuple[bytes, bytes]:
     voice = voice_of(trt)
+    voice.errors.clear()
     builder = trt.Builder(voice.logger)
     # The enumerations were renumbered between versions: never a literal.
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if typing == 'strong' else 0

@@ -103,6 +103,7 @@ class FakeCuda:
 
     def drop_stream(self, stream: int) -> None:
         self.need_context()
+        assert not self.queues[stream], 'work was under way'
         del self.queues[stream]
 
     def enqueue(self, stream: int, work) -> None:

@@ -161,6 +161,17 @@ class TestRun:
         machine.pool.close()
         assert machine.cuda.left() == 0
 
+    def test_its_own_arrays_are_used_as_they_are(self, machine):
+        engine = machine.engine()
+        given = values()
+        own = {name: engine.pinned(name) for name in ('a', 'b', 'sum')}
+        for seed in range(3):
+            for name, array in values(seed).items():
+                own[name][:] = given[name] = array
+            engine.run({'a': own['a'], 'b': own['b']}, {'sum': own['sum']})
+            np.testing.assert_allclose(own['sum'], 2 * given['a'] + given['b'], rtol=1e-6)
+        engine.close()
+
     def test_runs_float16(self, machine):
         save(machine.path, kind=TensorProto.FLOAT16)
         engine = machine.engine()
@@ -238,6 +249,9 @@ class TestRefusals:
             engine.run(values(), {})
         machine.refusals.execute = ''
         check_runs(engine)
+        machine.refusals.execute = 'Error Code 1: Cask'
+        with pytest.raises(EngineError, match='Cask'):
+            engine.run(values(), {'mean': np.zeros((1, 3, 1, 1), np.float32)})
         engine.close()
 
     def test_is_of_no_use_once_closed(self, machine):
