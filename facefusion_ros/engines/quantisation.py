@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _STEPS = 127
 _LEAST_OPSET = 13
 """The first with a scale per channel."""
+_HALF_OPSET = 19
+"""The first in which what is dequantised may be float16, so that ``to_fp16`` leaves no Cast before a convolution."""
 _INT32_MAX = 2**31 - 1
 
 
@@ -66,10 +68,10 @@ def to_int8(
 ) -> tuple[onnx.ModelProto, Int8Report]:
     """Quantise the convolutions of a float32 network, calibrated on the samples.
 
-    keep names convolutions that stay float beside the last. Inputs and outputs stay float32. The model given is not
-    changed. Raises EngineError where it cannot be quantised or the samples do not fit.
+    keep names convolutions that stay float beside the last. Inputs and outputs stay float32; ``to_fp16`` of the result
+    makes float16 of what is not int8. The model given is not changed. Raises EngineError where it cannot be quantised or the samples do not fit.
     """
-    quantised = onnx_graph.prepared(_with_scale_per_channel(model))
+    quantised = onnx_graph.prepared(_in_opset(model))
     chosen, kept = _choose(quantised.graph, keep)
     if not chosen:
         raise EngineError('no convolution of this network can be computed in int8: use fp16')
@@ -137,17 +139,21 @@ def _step(largest: float) -> float:
     return float(np.float32(largest / _STEPS)) if largest > np.finfo(np.float32).tiny * _STEPS else 1.0
 
 
-def _with_scale_per_channel(model: onnx.ModelProto) -> onnx.ModelProto:
+def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Bring the model to an opset with what is needed here."""
     version = onnx_graph.opsets(model).get('', 1)
-    if version >= _LEAST_OPSET:
-        return model
-    try:
-        return onnx.version_converter.convert_version(model, _LEAST_OPSET)
-    except (RuntimeError, ValueError) as error:
-        raise EngineError(
-            f'the model is of ONNX opset {version}, which has no scale per channel, and cannot be brought to '
-            f'{_LEAST_OPSET}: export it again ({str(error).splitlines()[0]})'
-        ) from None
+    reason = ''
+    for target in (_HALF_OPSET, _LEAST_OPSET):
+        if version >= target:
+            return model
+        try:
+            return onnx.version_converter.convert_version(model, target)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+    raise EngineError(
+        f'the model is of ONNX opset {version}, which has no scale per channel, and cannot be brought to '
+        f'{_LEAST_OPSET}: export it again ({reason})'
+    )
 
 
 def _choose(graph: onnx.GraphProto, keep: Collection[str]) -> tuple[set[int], tuple[tuple[str, str], ...]]:

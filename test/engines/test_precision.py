@@ -184,6 +184,36 @@ def test_codes_are_looked_up_in_float():
     assert computes_in(half, 'code') == computes_in(half, 'y') == {HALF}
 
 
+def test_codes_that_a_transformer_picks_are_looked_up_in_float():
+    # As CodeFormer does: logits, softmax, the likeliest code, a one-hot row, its product with the codebook.
+    nodes = [
+        node('MatMul', 'x q', 'query'),
+        node('LayerNormalization', 'query gain', 'normed'),
+        node('Transpose', 'normed', 'key', perm=[0, 2, 1]),
+        node('MatMul', 'normed key', 'likeness'),
+        node('Softmax', 'likeness', 'attention', axis=-1),
+        node('MatMul', 'attention normed', 'mixed'),
+        node('MatMul', 'mixed head', 'logits'),
+        node('Softmax', 'logits', 'chances', axis=-1),
+        helper.make_node('TopK', ['chances', 'one'], ['best', 'codes'], name='best'),
+        node('ScatterElements', 'zeros codes ones', 'rows', axis=2),
+        node('MatMul', 'rows book', 'found'),
+        node('MatMul', 'found out', 'y'),
+    ]
+    weights = {'q': normal(8, 8), 'gain': np.ones(8, 'f4'), 'head': normal(8, 32), 'book': normal(32, 8)}
+    weights |= {'one': np.array([1]), 'zeros': np.zeros((1, 4, 32), 'f4'), 'ones': np.ones((1, 4, 1), 'f4')}
+    whole = model(nodes, {**weights, 'out': normal(8, 8)}, {'x': (1, 4, 8)}, {'y': (1, 4, 8)})
+    half, report = to_fp16(whole)
+    reasons = dict(report.kept)
+    assert {name for name, reason in reasons.items() if reason == 'code look-up'} == {'logits', 'best', 'found'}
+    assert reasons['attention'] == reasons['chances'] == 'softmax'
+    assert reasons['normed'] == 'statistics'
+    for name in ('query', 'likeness', 'mixed', 'y'):
+        assert computes_in(half, name) == {HALF}
+    x = normal(1, 4, 8)
+    np.testing.assert_allclose(run(half, x=x)[0], run(whole, x=x)[0], atol=5e-3)
+
+
 @pytest.mark.parametrize(('value', 'loss'), [(1e5, (1, 0)), (1e-9, (0, 1))])
 def test_a_number_that_half_does_not_hold_keeps_its_node_float(value, loss):
     whole = model([node('Mul', 'x big', 'm'), node('Relu', 'm', 'y')], {'big': np.float32(value)})

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.precision import to_fp16
 from facefusion_ros.engines.quantisation import IntegerKernels, quantise_weights, to_int8
 
 RNG = np.random.default_rng(11)
@@ -165,6 +166,23 @@ def test_files_of_older_opsets(kernels):
     small, _ = to_int8(whole, calibration, kernels=kernels)
     onnx.checker.check_model(small, full_check=True)
     np.testing.assert_allclose(run(small, calibration[0]), run(whole, calibration[0]), atol=0.2)
+
+
+@pytest.mark.parametrize('opset', [11, 17, 19])
+def test_the_rest_in_half_precision(opset):
+    whole, calibration = restorer(opset), samples()
+    small, _ = to_int8(whole, calibration)
+    mixed, _ = to_fp16(small)
+    onnx.checker.check_model(mixed, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(mixed, check_type=True, strict_mode=True).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    made_by = {name: each.op_type for each in mixed.graph.node for name in each.output}
+    for each in mixed.graph.node:
+        if each.name in {'first', 'second'}:
+            assert [made_by[name] for name in each.input[:2]] == ['DequantizeLinear'] * 2
+            assert {types[name] for name in each.input[:2]} == {TensorProto.FLOAT16}
+    wanted = run(whole, calibration[0])
+    assert np.abs(run(mixed, calibration[0]) - wanted).max() < 0.06 * np.ptp(wanted)
 
 
 @given(
