@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import inliner, numpy_helper, shape_inference
 
 from facefusion_ros.engines.engine import EngineError
 
@@ -25,14 +25,14 @@ _AXES_ARE_INPUT = 18
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy of a model with functions inlined, constants among the initializers and nowhere else, and types inferred.
 
-    Raises EngineError where the model is larger than 2 GiB or its graph is not consistent.
+    Raises EngineError where the model is larger than 2 GiB, or holds a constant of a kind that networks have not.
     """
     if model.ByteSize() > _LARGEST_BYTES:
         raise EngineError('the model is larger than 2 GiB, which is too large to be converted: use it at fp32')
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if copy.functions:
-        copy = onnx.inliner.inline_local_functions(copy)
+        copy = inliner.inline_local_functions(copy)
     graph = copy.graph
     nodes = []
     for node in graph.node:
@@ -45,12 +45,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     # Files of before IR version 4 list their weights among the inputs too.
     _replace(graph.input, [value for value in graph.input if value.name not in fixed])
     copy.ir_version = max(copy.ir_version, 4)
-    try:
-        return onnx.shape_inference.infer_shapes(copy)
-    except onnx.shape_inference.InferenceError as error:
-        raise EngineError(
-            f'the graph is not consistent, export the model again: {str(error).splitlines()[0]}'
-        ) from None
+    return shape_inference.infer_shapes(copy)
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto:

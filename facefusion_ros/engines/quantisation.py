@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from onnx import version_converter
 
 from facefusion_ros.engines import graph as onnx_graph
 from facefusion_ros.engines.calibration import measure
@@ -69,7 +70,8 @@ def to_int8(
     """Quantise the convolutions of a float32 network, calibrated on the samples.
 
     keep names convolutions that stay float beside the last. Inputs and outputs stay float32; ``to_fp16`` of the result
-    makes float16 of what is not int8. The model given is not changed. Raises EngineError where it cannot be quantised or the samples do not fit.
+    makes float16 of what is not int8. The model given is not changed. Raises EngineError where it cannot be quantised
+    or the samples do not fit.
     """
     quantised = onnx_graph.prepared(_in_opset(model))
     chosen, kept = _choose(quantised.graph, keep)
@@ -147,7 +149,7 @@ def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         if version >= target:
             return model
         try:
-            return onnx.version_converter.convert_version(model, target)
+            return version_converter.convert_version(model, target)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
     raise EngineError(

@@ -269,6 +269,32 @@ def test_constant_nodes_and_outputs_taken_inside():
         np.testing.assert_allclose(found, wanted, atol=5e-3)
 
 
+def test_operators_of_other_makers_stay_float_with_what_they_touch():
+    whole = model([node('Relu', 'x', 'a'), node('Relu', 'a', 'b'), node('Abs', 'b', 'c'), node('Neg', 'c', 'y')])
+    whole.graph.node[1].CopyFrom(node('QuickGelu', 'a', 'b', domain='com.microsoft'))
+    whole.opset_import.append(helper.make_opsetid('com.microsoft', 1))
+    half, report = to_fp16(whole)
+    # Nobody but its maker knows of which type its result is.
+    assert report.kept == (('b', 'types not known'), ('y', 'types not known'))
+    assert report.halved == 1
+    x = normal(1, 3, 16, 16)
+    np.testing.assert_allclose(run(half, x=x)[0], run(whole, x=x)[0], atol=5e-3)
+
+
+def test_functions_of_the_file_are_opened():
+    body = [helper.make_node('Mul', ['a', 'a'], ['m']), helper.make_node('Relu', ['m'], ['b'])]
+    function = helper.make_function('own', 'Twice', ['a'], ['b'], body, [helper.make_opsetid('', 17)])
+    whole = model([node('Neg', 'x', 'n'), node('Abs', 'n', 'y')])
+    whole.graph.node[0].CopyFrom(node('Twice', 'x', 'n', domain='own'))
+    whole.functions.append(function)
+    whole.opset_import.append(helper.make_opsetid('own', 1))
+    onnx.checker.check_model(whole, full_check=True)
+    half, report = to_fp16(whole)
+    assert (report.halved, report.kept) == (3, ())
+    x = normal(1, 3, 16, 16)
+    np.testing.assert_allclose(run(half, x=x)[0], run(whole, x=x)[0], atol=5e-3)
+
+
 def test_what_a_branch_takes_from_outside_stays_float():
     value = helper.make_tensor_value_info
     branches = [
