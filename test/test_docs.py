@@ -1,6 +1,6 @@
-"""The documents tell the truth about names: every parameter, topic and launch argument is where a person looks for it."""
+"""The documents tell the truth about names: every parameter, topic and launch argument is where a person looks."""
 
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ def test_documents_every_parameter_with_its_description(node):
 @pytest.mark.parametrize('file', sorted((ROOT / 'launch').glob('*.launch.xml')), ids=lambda file: file.name)
 def test_documents_every_launch_argument(file):
     text = section(file.name)
-    arguments = ElementTree.parse(file).getroot().findall('arg')
+    arguments = ET.parse(file).getroot().findall('arg')
     for argument in arguments:
         assert f'| `{argument.get("name")}` | `{argument.get("default") or chr(39) * 2}` |' in text
     assert text.count('\n| `') == len(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facefusion_ros import __version__
+from facefusion_ros.app.models import register as register_models
 from facefusion_ros.app.share import adopt_environment
 from facefusion_ros.errors import FacefusionError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # The commands import what they need when they run: `detect` should not wait for ROS, nor `doctor` fail without it.
 # ruff: noqa: PLC0415
+
+BENCHES = ('transport', 'stages', 'inference', 'precision')
 
 EPILOG = """\
 examples:
@@ -79,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('images', nargs='+', metavar='IMAGE')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the list (-, the standard output)')
 
+    sub.add_argument('--model', metavar='NAME', help="a detector from the store (OpenCV's cascades)")
+
     sub = command('swap', _swap, 'replace the faces in a picture')
     sub.add_argument('image', metavar='IMAGE')
     sub.add_argument(
@@ -86,10 +92,11 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument('--out', required=True, metavar='PNG', help='where to write the result')
 
+    register_models(commands)
     command('doctor', _doctor, 'say what this machine has and how to get what is missing')
 
     sub = command('bench', _bench, 'measure, and write JSON')
-    sub.add_argument('name', choices=('transport', 'stages'), metavar='NAME', help='transport or stages')
+    sub.add_argument('name', choices=BENCHES, metavar='NAME', help=', '.join(BENCHES))
     sub.add_argument('--frames', type=count, default=150, metavar='N', help='frames per row (150)')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the numbers (-, the standard output)')
     return top
@@ -169,7 +176,7 @@ def _replay(options: argparse.Namespace) -> int:
 def _detect(options: argparse.Namespace) -> int:
     from facefusion_ros.app.stills import detect
 
-    return detect(options.images, options.json)
+    return detect(options.images, options.json, options.model)
 
 
 def _swap(options: argparse.Namespace) -> int:
@@ -187,14 +194,8 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no opt
 def _bench(options: argparse.Namespace) -> int:
     # Opened first, so that nobody waits for numbers that cannot be written.
     with nullcontext(sys.stdout) if options.json == '-' else Path(options.json).open('w') as out:
-        if options.name == 'transport':
-            from facefusion_ros.app.bench.transport import transport
-
-            result = transport(options.frames)
-        else:
-            from facefusion_ros.app.bench.stages import stages
-
-            result = stages(options.frames)
+        bench = getattr(importlib.import_module(f'facefusion_ros.app.bench.{options.name}'), options.name)
+        result = bench(options.frames)
         out.write(json.dumps(result, indent=2) + '\n')
     return 0
 

@@ -13,8 +13,11 @@ import numpy as np
 from facefusion_ros.app.contact_sheet import write_png
 from facefusion_ros.app.offline import STILL_PATCH_SIZE, Replacement
 from facefusion_ros.blending.settings import BlendSettings
+from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.cascade import STILL, CascadeDetector
+from facefusion_ros.faces.network import NetworkDetector
+from facefusion_ros.models.entry import Role
 from facefusion_ros.personas.persona import load_persona
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from facefusion_ros.faces.detector import Detector
     from facefusion_ros.faces.face import Face
 
 
@@ -40,13 +44,14 @@ def read_picture(path: str) -> NDArray[np.uint8]:
     return np.asarray(picture, np.uint8)
 
 
-def detect(images: Sequence[str], out: str) -> int:
+def detect(images: Sequence[str], out: str, model: str | None = None) -> int:
     """Write the faces of every picture as JSON to the file ``out``, or to standard output where it is ``-``.
 
+    ``model`` is a detector from the user's store in place of OpenCV's cascades.
     A picture that cannot be read gets ``error`` in place of its faces, is told on the standard error, and makes the
     exit code 1.
     """
-    detector = CascadeDetector(STILL)
+    detector = _network(model) if model else CascadeDetector(STILL)
     entries = [_detect_one(detector, image) for image in images]
     text = json.dumps(entries, indent=2) + '\n'
     if out == '-':
@@ -60,7 +65,12 @@ def detect(images: Sequence[str], out: str) -> int:
     return int(any('error' in entry for entry in entries))
 
 
-def _detect_one(detector: CascadeDetector, image: str) -> dict[str, Any]:
+def _network(model: str) -> NetworkDetector:
+    network = load_stored(model, Role.DETECTOR)
+    return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
+
+
+def _detect_one(detector: Detector, image: str) -> dict[str, Any]:
     try:
         picture = read_picture(image)
     except FacefusionError as error:

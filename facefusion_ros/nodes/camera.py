@@ -48,7 +48,7 @@ class Camera(StageNode):
         ),
         Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera', fixed=True),
         Parameter('calibration', '', "Path of the camera's calibration YAML; empty for the source's own", fixed=True),
-        Parameter('loop', False, 'Whether a video file starts again at its end', fixed=True),  # noqa: FBT003
+        Parameter('loop', False, 'Whether a video file starts again at its end', fixed=True),
         Parameter('pool_slots', 8, 'Frames that the pool holds', 'frames', 3, 64, fixed=True),
         WORLD,
         WORLD_EPOCH,

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facefusion_ros import msg
+from facefusion_ros.engines.chain import EngineSettings
+from facefusion_ros.engines.ort import OrtSettings
+from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.finder import FaceFinder, FinderSettings
+from facefusion_ros.faces.network import NetworkDetector
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.models.entry import Role
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.messages import from_frame_ref, to_face_array, with_stage
 from facefusion_ros.ros.parameters import Parameter
@@ -39,15 +44,39 @@ class Detector(StageNode):
             'How a face is kept between detections: followed in the picture (flow), or held for the gyro (hold)',
             choices=('flow', 'hold'),
         ),
+        Parameter('model', '', "Network of the store that finds the faces; empty for OpenCV's cascades", fixed=True),
+        Parameter('engine', 'onnxruntime', 'Engines for the network, best first: tensorrt,onnxruntime', fixed=True),
+        Parameter(
+            'providers', 'cpu', "ONNX Runtime's providers, best first: tensorrt,cuda,directml,openvino,cpu", fixed=True
+        ),
+        Parameter(
+            'accept_noncommercial',
+            False,
+            'Whether a model may be used whose licence forbids commercial use',
+            fixed=True,
+        ),
         Parameter('coast_s', DEFAULT.coast_s, 'How long a face that is not found any more is kept', 's', 0.0, 5.0),
     )
 
     def configure(self) -> None:
         """Load the cascades."""
-        self._finder = FaceFinder(_settings(self.values))
+        self._finder = FaceFinder(_settings(self.values), self._network())
         self._passage = Passage()
         self._found = 0
         self._faces = self.advertise(msg.FaceArray, 'faces')
+
+    def _network(self) -> NetworkDetector | None:
+        """Load the network that the parameters name; None for OpenCV's cascades."""
+        if not self.values['model']:
+            return None
+        engines = EngineSettings(
+            chain=tuple(self.values['engine'].split(',')),
+            onnxruntime=OrtSettings(providers=tuple(self.values['providers'].split(','))),
+        )
+        accepted: bool = self.values['accept_noncommercial']
+        network = load_stored(self.values['model'], Role.DETECTOR, engines, accept_noncommercial=accepted)
+        self.while_configured.callback(network.engine.close)
+        return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
 
     def activate(self) -> None:
         """Take frames."""
@@ -83,8 +112,13 @@ class Detector(StageNode):
 
 
 def _settings(values: Mapping[str, Any]) -> FinderSettings:
+    # To look again where a face was costs a network as much as to search the whole picture.
+    search_interval = 1 if values['model'] else DEFAULT.search_interval
     return FinderSettings(
-        detection_interval=values['detection_interval'], tracking=values['tracking'], coast_s=values['coast_s']
+        search_interval=search_interval,
+        detection_interval=values['detection_interval'],
+        tracking=values['tracking'],
+        coast_s=values['coast_s'],
     )
 
 

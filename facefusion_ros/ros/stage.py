@@ -32,7 +32,7 @@ OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
 
-AUTOSTART = Parameter('autostart', True, 'Whether the node configures and activates itself when it starts', fixed=True)  # noqa: FBT003
+AUTOSTART = Parameter('autostart', True, 'Whether the node configures and activates itself when it starts', fixed=True)
 REPORT_PERIOD_S = 1.0
 
 

@@ -6,6 +6,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import Log
 
 from facefusion_ros import msg
+from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import Store
+from facefusion_ros.models.tiny import FACE_POINTS, write_tiny
 from facefusion_ros.nodes.detector import Detector
 from facefusion_ros.ros.messages import from_face, from_frame_ref, from_timing, to_frame_ref
 
@@ -117,3 +120,39 @@ def test_diagnostics_count_frames_with_a_face(detector, listener, frames, scene)
     assert (values['frames'], values['dropped'], values['gone']) == ('2', '0', '0')
     assert values['frames with a face'] in {'1', '2'}  # a face that is lost is kept for a moment
     assert float(values['mean ms']) > 0
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store of networks with two of a family's true signature in it."""
+    monkeypatch.setenv('FACEFUSION_MODELS', str(tmp_path / 'store'))
+    made = Store(tmp_path / 'store', catalogue())
+    for family in ('yunet', 'arcface'):
+        write_tiny(family, tmp_path / f'{family}.onnx')
+        made.add(tmp_path / f'{family}.onnx', name=family, family=family, licence='MIT', source='written by this test')
+    return made
+
+
+def test_a_network_of_the_store_finds_the_face(store, listener, start, frames, scene):
+    start(Detector, model='yunet')
+    heard = listener.hear(msg.FaceArray, 'faces')
+    listener.speak(msg.FrameRef, 'frame').publish(to_frame_ref(frames.put(scene.pixels)))
+    (face,) = (from_face(found) for found in heard.wait(1)[0].faces)
+    side = max(scene.pixels.shape)  # a YuNet's input is square, and the picture lies in its top left corner
+    assert np.abs(face.landmarks - np.array(FACE_POINTS) * side).max() < 0.02 * side
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'complaint'),
+    [
+        ({'model': 'nobody'}, "no model is named 'nobody'"),
+        ({'model': 'arcface'}, 'is a recognition (arcface), not a detector'),
+        ({'model': 'yunet', 'engine': 'abacus'}, "there is no engine 'abacus'"),
+        ({'model': 'yunet', 'providers': 'cuda'}, 'cuda'),
+    ],
+)
+def test_a_network_that_cannot_be_had_is_named(store, start, parameters, complaint):
+    node = start(Detector, **parameters)
+    assert not node.started
+    assert complaint in node.failure
+    assert '\n' not in node.failure
