@@ -1,13 +1,27 @@
+import importlib.util
 import logging
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from facefusion_ros.engines import chain
+from facefusion_ros.engines import chain, trt_build
 from facefusion_ros.engines.chain import EngineSettings, load_engine
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+
+_spec = importlib.util.spec_from_file_location('fake_tensorrt', Path(__file__).with_name('fake_tensorrt.py'))
+fake_tensorrt = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake_tensorrt)
+
+
+class FakeCuda(fake_tensorrt.FakeCuda):
+    closed = False
+
+    def close(self):
+        self.closed = True
 
 
 def lines(caplog):
@@ -150,3 +164,61 @@ def test_settings_that_cannot_be():
         EngineSettings(('gpu',))
     with pytest.raises(EngineError, match='no engine is given'):
         EngineSettings(())
+
+
+class TestGpu:
+    """The native engine in the chain, on a runtime without a GPU."""
+
+    BOTH = EngineSettings(('tensorrt', 'onnxruntime'), pool_bytes=1 << 20)
+
+    @pytest.fixture
+    def gpu(self, monkeypatch):
+        gpu = SimpleNamespace(cuda=FakeCuda(), opened=0)
+
+        def open_cuda(_device):
+            gpu.opened += 1
+            return gpu.cuda
+
+        monkeypatch.setattr(chain, 'open_cuda', open_cuda)
+        monkeypatch.setattr(chain, '_gpus', {})
+        monkeypatch.setattr(trt_build, 'missing_cuda', lambda: '')
+        module = fake_tensorrt.tensorrt(gpu.cuda, fake_tensorrt.Refusals(), eleven=False)
+        monkeypatch.setitem(sys.modules, 'tensorrt', module)
+        return gpu
+
+    def test_networks_share_one_context_and_one_pool(self, nets, saved, gpu, picture, caplog):
+        engines = [load_engine(saved(nets.blur()), self.BOTH) for _ in range(3)]
+        for engine in engines:
+            assert engine.provider.startswith('TensorRT 10')
+            picture[1]['y'][:] = 0
+            engine.run(*picture)
+            assert picture[1]['y'].max() == 9
+        assert gpu.opened == 1
+        assert not [line for line in lines(caplog) if 'in place of' in line]
+        for engine in engines:
+            engine.close()
+        _, pool = chain._gpus[0]
+        assert pool.free_bytes == pool.size
+
+    @pytest.mark.usefixtures('gpu')
+    def test_a_pool_that_is_full(self, nets, saved, caplog):
+        small = EngineSettings(('tensorrt', 'onnxruntime'), pool_bytes=1 << 10)
+        engine = load_engine(saved(nets.blur((1, 3, 64, 64))), small)
+        assert engine.provider == 'CPUExecutionProvider'
+        (line,) = [line for line in lines(caplog) if 'in place of' in line]
+        assert 'going on with onnxruntime in place of tensorrt' in line
+        assert 'make the pool larger' in line
+
+    def test_a_device_without_room_for_the_pool(self, nets, saved, gpu):
+        gpu.cuda.room = 100
+        assert load_engine(saved(nets.blur()), self.BOTH).provider == 'CPUExecutionProvider'
+        assert gpu.cuda.closed
+        assert chain._gpus == {}
+
+    def test_a_gpu_without_tensorrt(self, nets, saved, gpu, monkeypatch, caplog):
+        monkeypatch.setitem(sys.modules, 'tensorrt', None)
+        assert load_engine(saved(nets.blur()), self.BOTH).provider == 'CPUExecutionProvider'
+        assert gpu.cuda.closed
+        assert chain._gpus == {}
+        (line,) = [line for line in lines(caplog) if 'in place of' in line]
+        assert 'TensorRT' in line
