@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # The commands import what they need when they run: `detect` should not wait for ROS, nor `doctor` fail without it.
 # ruff: noqa: PLC0415
 
+EXTRAS = {'onnx': 'inference', 'onnxruntime': 'inference', 'skimage': 'demo'}
+"""What is installed only with an extra of the package."""
+
 BENCHES = ('transport', 'stages', 'inference', 'precision')
 
 EPILOG = """\
@@ -127,6 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except FacefusionError as error:
         print(f'facefusion-ros: {error}', file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or '').partition('.')[0])
+        if extra is None:
+            raise
+        print(f"facefusion-ros: this needs {error.name}: pip install 'facefusion_ros[{extra}]'", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

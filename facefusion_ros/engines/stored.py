@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facefusion_ros.engines.chain import EngineSettings, load_engine
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.trt import TensorRtSettings
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
@@ -39,5 +40,9 @@ def load_stored(
         message = f'model {name} is a {entry.family.role.value} ({entry.family.name}), not a {role.value}: name another'
         raise EngineError(message)
     shapes = input_shapes(entry, read_graph(path).inputs)
-    settings = replace(settings, onnxruntime=replace(settings.onnxruntime, shapes=shapes))
+    settings = replace(
+        settings,
+        onnxruntime=replace(settings.onnxruntime, shapes=shapes),
+        tensorrt=replace(settings.tensorrt or TensorRtSettings(), shapes=shapes),
+    )
     return StoredNetwork(load_engine(path, settings, entry.sha256), entry)

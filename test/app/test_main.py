@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -11,10 +12,11 @@ COMMANDS = {
     'launch': ('ROS 2 launch file', 'arg:=value', '--show-args'),
     'record': ('MCAP bag', 'TOPIC', '--out', '--namespace', '--duration'),
     'replay': ('deterministically', 'bag', '--out', '--persona', '--topic', '--frames'),
-    'detect': ('find the faces', 'IMAGE', '--json'),
+    'detect': ('find the faces', 'IMAGE', '--json', '--model'),
     'swap': ('replace', 'IMAGE', '--persona', '--out'),
     'doctor': ('how to get what is missing',),
-    'bench': ('measure', 'transport', 'stages', '--frames', '--json'),
+    'models': ('list', 'inspect', 'add', 'verify'),
+    'bench': ('measure', 'transport', 'stages', 'inference', 'precision', '--frames', '--json'),
 }
 
 
@@ -121,3 +123,12 @@ def test_a_reader_that_goes_away_is_no_defect(executable):
     with os.fdopen(writer, 'wb') as gone:
         done = subprocess.run([executable, 'doctor'], stdout=gone, stderr=subprocess.PIPE, timeout=100)
     assert (done.returncode, done.stderr) == (1, b'')
+
+
+def test_a_missing_extra_is_named(facefusion, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, 'facefusion_ros.app.bench.inference', raising=False)
+    monkeypatch.delitem(sys.modules, 'facefusion_ros.app.bench.networks', raising=False)
+    result = facefusion('bench', 'inference')
+    assert result.code == 1
+    assert 'facefusion_ros[inference]' in result.refusal

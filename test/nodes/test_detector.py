@@ -133,7 +133,8 @@ def store(tmp_path, monkeypatch):
     return made
 
 
-def test_a_network_of_the_store_finds_the_face(store, listener, start, frames, scene):
+@pytest.mark.usefixtures('store')
+def test_a_network_of_the_store_finds_the_face(listener, start, frames, scene):
     start(Detector, model='yunet')
     heard = listener.hear(msg.FaceArray, 'faces')
     listener.speak(msg.FrameRef, 'frame').publish(to_frame_ref(frames.put(scene.pixels)))
@@ -142,6 +143,7 @@ def test_a_network_of_the_store_finds_the_face(store, listener, start, frames, s
     assert np.abs(face.landmarks - np.array(FACE_POINTS) * side).max() < 0.02 * side
 
 
+@pytest.mark.usefixtures('store')
 @pytest.mark.parametrize(
     ('parameters', 'complaint'),
     [
@@ -151,7 +153,7 @@ def test_a_network_of_the_store_finds_the_face(store, listener, start, frames, s
         ({'model': 'yunet', 'providers': 'cuda'}, 'cuda'),
     ],
 )
-def test_a_network_that_cannot_be_had_is_named(store, start, parameters, complaint):
+def test_a_network_that_cannot_be_had_is_named(start, parameters, complaint):
     node = start(Detector, **parameters)
     assert not node.started
     assert complaint in node.failure
