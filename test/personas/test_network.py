@@ -220,22 +220,47 @@ def test_a_network_that_is_not_as_the_entry_says_is_refused_in_one_line(network)
         assert '\n' not in str(error.value)
 
 
-def test_what_is_no_number_is_an_error(tmp_path, scene) -> None:
-    path = tmp_path / 'broken.onnx'
-    picture, source = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in (('target', [1, 3, 128, 128]), ('source', [1, 512]))
-    )
-    nodes = [helper.make_node('Sub', ['target', 'target'], ['zero']), helper.make_node('Div', ['zero', 'zero'], ['o'])]
-    output = helper.make_tensor_value_info('o', TensorProto.FLOAT, [1, 3, 128, 128])
-    graph = helper.make_graph(nodes, 'broken', [picture, source], [output])
+def inswapper_of(path, nodes, kind=TensorProto.FLOAT):
+    """A swapper whose network is made of these nodes, from ``target`` to ``o``."""
+    shape = [1, 3, 128, 128]
+    inputs = [
+        helper.make_tensor_value_info('target', kind, shape),
+        helper.make_tensor_value_info('source', kind, [1, 512]),
+    ]
+    output = helper.make_tensor_value_info('o', kind, shape)
+    numbers = [helper.make_tensor(name, kind, [1], [value]) for name, value in (('three', 3.0), ('one', 1.0))]
+    graph = helper.make_graph(nodes, 'net', inputs, [output], numbers)
     onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), str(path))
     family = catalogue().family('inswapper')
     names = {'picture': 'target', 'source': 'source'}
-    entry = ModelEntry('broken', family, path.name, '', '', False, '', (128, 128), names, {'picture': 'o'})
-    broken = NetworkSwapper(OrtEngine(path), entry, WHO, source_for(family))
+    entry = ModelEntry('net', family, path.name, '', '', False, '', (128, 128), names, {'picture': 'o'})
+    return NetworkSwapper(OrtEngine(path), entry, WHO, source_for(family))
+
+
+def test_what_is_no_number_is_an_error(tmp_path, scene) -> None:
+    nodes = [helper.make_node('Sub', ['target', 'target'], ['zero']), helper.make_node('Div', ['zero', 'zero'], ['o'])]
+    broken = inswapper_of(tmp_path / 'broken.onnx', nodes)
     with pytest.raises(EngineError, match='no numbers'):
         broken.swap(scene, FACE, np.zeros((128, 128, 4), np.uint8))
+
+
+@pytest.mark.parametrize('kind', [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_what_is_brighter_than_white_is_white_in_either_precision(tmp_path, kind) -> None:
+    nodes = [helper.make_node('Mul', ['target', 'three'], ['t']), helper.make_node('Sub', ['t', 'one'], ['o'])]
+    glaring = inswapper_of(tmp_path / 'glaring.onnx', nodes, kind)
+    bands = np.repeat(np.arange(0, 255, 51, dtype=np.uint8), 256)[None, :, None] * np.ones((720, 1, 3), np.uint8)
+    out, there = np.zeros((128, 128, 4), np.uint8), np.zeros((128, 128, 3), np.uint8)
+    crop(bands, glaring.swap(bands, FACE, out), there)
+    assert len(np.unique(there)) > 2
+    np.testing.assert_allclose(out[..., :3], np.clip(3.0 * there - 255, 0, 255), atol=1)
+
+
+@pytest.mark.parametrize('kind', [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_a_network_that_gives_its_picture_back_changes_nothing(tmp_path, scene, kind) -> None:
+    same = inswapper_of(tmp_path / 'same.onnx', [helper.make_node('Identity', ['target'], ['o'])], kind)
+    out, there = np.zeros((128, 128, 4), np.uint8), np.zeros((128, 128, 3), np.uint8)
+    crop(scene, same.swap(scene, FACE, out), there)
+    np.testing.assert_array_equal(out[..., :3], there)
 
 
 @pytest.mark.parametrize('shape', [(128, 128, 3), (256, 256, 4)])
