@@ -118,7 +118,7 @@ class DeadlineEnhancer:
         ``patch`` and ``out``: two (S, S, 4) BGRA arrays, C-contiguous; ``landmarks``: (5, 2) of the patch, pixels. A
         ``track_id`` of 0 is nobody in particular: then older patches are not shown. Returns the age in nanoseconds of
         what is shown, 0 for this very patch; None for the plain patch. Raises ValueError where the arrays are not as
-        described, and what the enhancer raised since the last call; the next call is served again.
+        described, and once, for whichever face, what the enhancer raised since the last call; ``out`` stays as it is.
         """
         for name, array in (('patch', patch), ('out', out)):
             if array.shape != self._moved.shape or array.dtype != np.uint8 or not array.flags.c_contiguous:

@@ -111,6 +111,35 @@ def test_the_network_is_given_the_aligned_face_as_published():
         assert (asked[:, y - 1 : y + 2, x - 1 : x + 2] > 0.95).all()
 
 
+def centre(picture):
+    """Centre of what is bright, pixels (x, y)."""
+    weight = np.clip(picture.astype(float) - picture.min() - 0.2 * np.ptp(picture), 0, None)
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize('size', [128, 256, 512, 1024])
+@pytest.mark.parametrize('name', ['gpen', 'gpen_256'])
+def test_a_dot_is_where_it_belongs_to_a_fraction_of_a_pixel(name, size):
+    """In the network's picture, and back in the patch, however both are scaled."""
+    family = catalogue().family(name)
+    side = 256 if family.size else 512
+    template = catalogue().templates[family.template]
+    # To the template from edge to edge, then to the centres of pixels.
+    patch_from_crop = np.array([[1.02, -0.03, 0.03 * size], [0.03, 1.02, -0.02 * size]])
+    patch_from_crop[:, :2] *= size / side
+    points = (np.array(template.points) + 0.5) * side / template.size - 0.5
+    landmarks = moved(patch_from_crop, points)
+    at = landmarks[2]
+    rows, columns = np.mgrid[:size, :size]
+    dot = np.exp(-0.5 * ((columns - at[0]) ** 2 + (rows - at[1]) ** 2) / (0.02 * size) ** 2)
+    patch = np.repeat(np.rint(250 * dot)[..., None], 4, axis=2).astype(np.uint8)
+    network, out = Copies(side), np.zeros_like(patch)
+    Enhancer(network, family, EnhancerSettings(1.0)).enhance(patch, landmarks, out)
+    np.testing.assert_allclose(centre(network.asked['x'][0, 0]), points[2], atol=0.05)
+    np.testing.assert_allclose(centre(out[..., 0]), at, atol=0.05)
+
+
 def test_strength_goes_from_the_patch_to_the_networks_picture(patch_of):
     patch, landmarks = patch_of(256)
     enhancer = Enhancer(Copies(512, np.ones_like), catalogue().family('gfpgan'))
