@@ -36,6 +36,15 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 _namespaces = itertools.count(1)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _elsewhere(tmp_path_factory):
+    """Work in an empty folder: a process started in the checkout would import the sources, not what was installed."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp('elsewhere'))
+    yield
+    os.chdir(before)
+
+
 def until(condition, what):
     """Wait until the condition holds and return what it gave; for states of the graph, which cannot be waited on."""
     end_s = time.monotonic() + PATIENCE_S
