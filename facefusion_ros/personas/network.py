@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from facefusion_ros.engines.engine import Engine, TensorSpec
     from facefusion_ros.faces.face import Face
     from facefusion_ros.models.entry import ModelEntry
-    from facefusion_ros.personas.source import Shown
+    from facefusion_ros.personas.persona import Shown
 
 _EDGE, _BOX = 0.04, 0.15
 """Width of the fade towards a patch's edge, as a fraction of the patch: with the network's own mask, and in its stead.

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -23,6 +23,26 @@ SIZE_PX = 512
 
 class PersonaError(FacefusionError):
     """A persona that is not there, or that may not be shown as it is."""
+
+
+class Shown(Protocol):
+    """What is said of whoever is shown, however the picture comes about; a Persona has it too."""
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+
+    @property
+    def consent(self) -> str:
+        """Who agreed to be shown, to what, and when."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what makes the likeness, hexadecimal."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,26 +23,6 @@ if TYPE_CHECKING:
 
 LENGTH = 512
 """Numbers in an identity."""
-
-
-class Shown(Protocol):
-    """What is said of whoever is shown, however the picture comes about; a Persona has it too."""
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def title(self) -> str:
-        """Name for people."""
-
-    @property
-    def consent(self) -> str:
-        """Who agreed to be shown, to what, and when."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what makes the likeness, hexadecimal."""
 
 
 @dataclass(frozen=True)

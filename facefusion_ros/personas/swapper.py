@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.faces.face import Face
-    from facefusion_ros.personas.persona import Persona
+    from facefusion_ros.personas.persona import Persona, Shown
     from facefusion_ros.personas.warp import Warp
 
 BORDER_PX = 2
@@ -27,7 +27,7 @@ class Swapper(Protocol):
     """Makes the persona's patch for a face."""
 
     @property
-    def persona(self) -> Persona:
+    def persona(self) -> Shown:
         """Who is shown."""
 
     @property
