@@ -36,7 +36,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/facefusion-ros demo --out out
 
 test: $(VENV)/.installed $(VENV)/.test check
-	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest --cov=facefusion_ros --cov-report=term:skip-covered
+	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest --cov --cov-report=term:skip-covered
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .
