@@ -20,10 +20,9 @@ from facefusion_ros.app.summary import percentiles
 from facefusion_ros.displays.file import VideoFile
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.frame import Frame, FrameInfo
-from facefusion_ros.frames.intrinsics import Intrinsics
 from facefusion_ros.personas.persona import load_persona
-from facefusion_ros.ros.image import from_compressed, from_image
-from facefusion_ros.ros.messages import from_time, vector
+from facefusion_ros.ros.image import from_camera_info, from_compressed, from_image
+from facefusion_ros.ros.messages import angular_velocity, from_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,8 +162,8 @@ def _take_reading(pipeline: OfflinePipeline, message: Message, namespace: str) -
         pipeline.blender.observe_light(from_time(light.header.stamp), light.illuminance)
     elif name == 'imu/data_raw':
         imu = deserialize_message(message.cdr, Imu)
-        pipeline.blender.observe_rotation(from_time(imu.header.stamp), vector(imu.angular_velocity))
+        rate = angular_velocity(imu)
+        if rate is not None:
+            pipeline.blender.observe_rotation(from_time(imu.header.stamp), rate)
     elif name == 'camera_info':
-        info = deserialize_message(message.cdr, CameraInfo)
-        fx, _, cx, _, fy, cy, *_ = (float(value) for value in info.k)
-        pipeline.blender.intrinsics = Intrinsics(info.width, info.height, fx, fy, cx, cy) if fx else None
+        pipeline.blender.intrinsics = from_camera_info(deserialize_message(message.cdr, CameraInfo))

@@ -12,13 +12,20 @@ from facefusion_ros import __version__, msg
 from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.faces.face import FacePatch
-from facefusion_ros.frames.intrinsics import Intrinsics
 from facefusion_ros.frames.layout import frame_bytes
 from facefusion_ros.frames.pool import FrameBusy, FramePool, FrameReader
 from facefusion_ros.frames.segment import PoolError
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.image import to_compressed, to_image
-from facefusion_ros.ros.messages import from_face, from_frame_ref, from_time, to_frame_ref, vector, with_stage
+from facefusion_ros.ros.image import from_camera_info, to_compressed, to_image
+from facefusion_ros.ros.messages import (
+    angular_velocity,
+    from_face,
+    from_frame_ref,
+    from_time,
+    to_frame_ref,
+    to_header,
+    with_stage,
+)
 from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import Health, LazyPublisher, Passage, StageNode
@@ -115,17 +122,13 @@ class Blender(StageNode):
         self._core.observe_light(self._light_ns, self._lux)
 
     def _on_imu(self, message: Imu) -> None:
-        if message.angular_velocity_covariance[0] < 0:  # REP-145: this device does not measure it
-            return
-        self._motion_ns = from_time(message.header.stamp)
-        self._core.observe_rotation(self._motion_ns, vector(message.angular_velocity))
+        rate = angular_velocity(message)
+        if rate is not None:
+            self._motion_ns = from_time(message.header.stamp)
+            self._core.observe_rotation(self._motion_ns, rate)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        if message.k[0] == 0.0:  # an uncalibrated camera (CameraInfo.msg)
-            self._core.intrinsics = None
-        else:
-            fx, _, cx, _, fy, cy, *_ = (float(value) for value in message.k)
-            self._core.intrinsics = Intrinsics(message.width, message.height, fx, fy, cx, cy)
+        self._core.intrinsics = from_camera_info(message)
 
     def _on_patches(self, message: msg.FacePatchArray) -> None:
         begin_ns = self.now_ns()
@@ -180,7 +183,9 @@ class Blender(StageNode):
         self, ref: FrameRef, placements: Sequence[Placement], patches: Sequence[msg.FacePatch]
     ) -> msg.Provenance:
         record = msg.Provenance(
-            header=to_frame_ref(ref).header, sequence=ref.info.sequence, software=f'facefusion_ros {__version__}'
+            header=to_header(ref.info.stamp_ns, ref.info.frame_id),
+            sequence=ref.info.sequence,
+            software=f'facefusion_ros {__version__}',
         )
         if placements:
             record.persona, record.persona_digest = patches[0].persona, patches[0].persona_digest

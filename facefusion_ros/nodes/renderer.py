@@ -15,7 +15,7 @@ from facefusion_ros.frames.frame import Frame
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.frames.segment import PoolError
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import from_frame_ref, to_timing, vector, with_stage
+from facefusion_ros.ros.messages import angular_velocity, from_frame_ref, to_timing, with_stage
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import ERROR, OK, Health, Passage, StageNode
@@ -83,7 +83,7 @@ class Renderer(StageNode):
         self._lux = message.illuminance
 
     def _on_imu(self, message: Imu) -> None:
-        self._rotation_rad_s = math.hypot(*vector(message.angular_velocity))
+        self._rotation_rad_s = math.hypot(*(angular_velocity(message) or (math.nan,)))
 
     def _on_frame(self, message: msg.FrameRef) -> None:
         begin_ns = self.now_ns()

@@ -14,13 +14,13 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.frames.intrinsics import Intrinsics
 from facefusion_ros.ros.messages import to_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.frames.frame import FrameInfo
-    from facefusion_ros.frames.intrinsics import Intrinsics
 
 JPEG_QUALITY = 90
 
@@ -95,6 +95,12 @@ def from_compressed(message: CompressedImage) -> NDArray[np.uint8]:
         text = f'compressed image of format {message.format!r} cannot be decoded: JPEG and PNG can'
         raise ImageError(text)
     return np.asarray(picture, np.uint8)
+
+
+def from_camera_info(message: CameraInfo) -> Intrinsics | None:
+    """Read the camera model; None for an uncalibrated camera, which has K[0] == 0 (CameraInfo.msg)."""
+    fx, _, cx, _, fy, cy, *_ = (float(value) for value in message.k)
+    return Intrinsics(message.width, message.height, fx, fy, cx, cy) if fx else None
 
 
 def to_camera_info(intrinsics: Intrinsics | None, width: int, height: int, info: FrameInfo) -> CameraInfo:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from sensor_msgs.msg import Imu
 
 NANOSECONDS = 1_000_000_000
 
@@ -152,3 +153,8 @@ def with_stage(ref: FrameRef, stage: str, begin_ns: int, end_ns: int, dropped: i
 def vector(message: Any) -> tuple[float, float, float]:  # noqa: ANN401 - geometry_msgs/Vector3 comes untyped
     """``geometry_msgs/Vector3`` to a tuple."""
     return message.x, message.y, message.z
+
+
+def angular_velocity(message: Imu) -> tuple[float, float, float] | None:
+    """Read the angular velocity, rad/s in the sensor's axes; None where the device does not measure it (REP-145)."""
+    return None if message.angular_velocity_covariance[0] < 0 else vector(message.angular_velocity)

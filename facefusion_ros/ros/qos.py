@@ -7,34 +7,18 @@ The depth is explicit, because the system default differs between middlewares.
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-PUBLISH = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=2,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
+
+def _keep_last(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=DurabilityPolicy.VOLATILE
+    )
+
+
+PUBLISH = _keep_last(2, ReliabilityPolicy.RELIABLE)
 """What every stage and driver publishes with."""
 
-NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
+NEWEST = _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
 """What a stage takes frames with: one may wait, and a newer one takes its place."""
 
-SAMPLES = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=50,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
+SAMPLES = _keep_last(50, ReliabilityPolicy.BEST_EFFORT)
 """What sensor samples are taken with, where every one counts and a short burst must not lose any."""
-
-RECORD = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=30,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
-"""What a recorder takes everything with; deeper, because it wants all of it."""
