@@ -37,12 +37,18 @@ class Tally:
 
     shown: list[Shown] = field(default_factory=list)
     first_sequence: int | None = None
-    faces_swapped: int = 0
+    faces: dict[int, int] = field(default_factory=dict)
+    """Faces replaced, by the frame's sequence."""
 
     def captured(self, sequence: int) -> None:
         """Take note of a frame the camera announced."""
         if self.first_sequence is None:
             self.first_sequence = sequence
+
+    @property
+    def faces_swapped(self) -> int:
+        """Faces replaced in the frames that were shown."""
+        return sum(self.faces.get(frame.sequence, 0) for frame in self.shown)
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers; frames captured after the last one shown are not counted."""

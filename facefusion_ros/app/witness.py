@@ -103,6 +103,7 @@ class Witness(Node):  # type: ignore[misc]
         self.failure: str | None = None
         self._begun_s: float | None = None
         self._created_s = psutil.Process().create_time()
+        self._whole = False  # DDS matches topic after topic: counts compare only once the last of them is heard
         self.first_output_s = 0.0
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -128,23 +129,28 @@ class Witness(Node):  # type: ignore[misc]
             listen(cdr)
 
     def _on_frame(self, cdr: bytes) -> None:
-        self.tally.captured(deserialize_message(cdr, msg.FrameRef).sequence)
+        if self._whole:
+            self.tally.captured(deserialize_message(cdr, msg.FrameRef).sequence)
 
     def _on_timing(self, cdr: bytes) -> None:
         timing = deserialize_message(cdr, msg.FrameTiming)
         journal = from_timing(timing)
         shown_ns = from_time(timing.header.stamp) + journal[-1].end_ns
         now_s = time.monotonic()
+        self.first_output_s = self.first_output_s or shown_ns / 1e9 - self._created_s
+        if not self._whole:
+            return
         if self._begun_s is None:
             self._begun_s = now_s
-            self.first_output_s = shown_ns / 1e9 - self._created_s
         self._patience.reset()
         self.tally.shown.append(Shown(timing.sequence, shown_ns, journal))
         if now_s - self._begun_s >= self.duration_s:
             self.done.set()
 
     def _on_provenance(self, cdr: bytes) -> None:
-        self.tally.faces_swapped += len(deserialize_message(cdr, msg.Provenance).face_ids)
+        self._whole = True
+        record = deserialize_message(cdr, msg.Provenance)
+        self.tally.faces[record.sequence] = len(record.face_ids)
 
     def _on_diagnostics(self, cdr: bytes) -> None:
         for status in deserialize_message(cdr, DiagnosticArray).status:
