@@ -13,8 +13,7 @@ from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.faces.face import FacePatch
 from facefusion_ros.frames.layout import frame_bytes
-from facefusion_ros.frames.pool import FrameBusy, FramePool, FrameReader
-from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.frames.pool import FrameBusy, FramePool
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.image import from_camera_info, to_compressed, to_image
 from facefusion_ros.ros.messages import (
@@ -24,11 +23,11 @@ from facefusion_ros.ros.messages import (
     from_time,
     to_frame_ref,
     to_header,
-    with_stage,
 )
 from facefusion_ros.ros.parameters import Parameter, ParameterError
+from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.stage import Health, LazyPublisher, Passage, StageNode
+from facefusion_ros.ros.stage import Health, LazyPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ SILENT_S = 2.0
 """A sensor that has said nothing for so long is reported as silent."""
 
 
-class Blender(StageNode):
+class Blender(FrameStage):
     """Takes ``patches``, ``imu/data_raw``, ``illuminance``, ``camera_info``; gives ``output/*`` and ``provenance``."""
 
     NAME = 'blender'
@@ -79,8 +78,8 @@ class Blender(StageNode):
 
     def configure(self) -> None:
         """Make the blender and its publishers."""
+        super().configure()
         self._core = Core(_settings(self.values), None)
-        self._passage = Passage()
         self._copied = 0
         self._light_ns = 0
         self._lux = float('nan')
@@ -93,7 +92,7 @@ class Blender(StageNode):
 
     def activate(self) -> None:
         """Take patches and the sensors' readings."""
-        self._reader = self.while_active.enter_context(FrameReader())
+        super().activate()
         self.take(msg.FacePatchArray, 'patches', self._on_patches, qos.NEWEST)
         self.take(Imu, 'imu/data_raw', self._on_imu, qos.SAMPLES)
         self.take(Illuminance, 'illuminance', self._on_illuminance, qos.SAMPLES)
@@ -113,7 +112,7 @@ class Blender(StageNode):
             for name, heard_ns in (('illuminance', self._light_ns), ('imu/data_raw', self._motion_ns))
             if now_ns - heard_ns > SILENT_S * 1e9
         ]
-        values = {**self._passage.values(), 'frames copied': self._copied, 'lux': f'{self._lux:.1f}'}
+        values = {**self.passage.values(), 'frames copied': self._copied, 'lux': f'{self._lux:.1f}'}
         message = f'running without {" and ".join(silent)}' if silent else 'running'
         return Health(message=message, values=values)
 
@@ -131,42 +130,34 @@ class Blender(StageNode):
         self._core.intrinsics = from_camera_info(message)
 
     def _on_patches(self, message: msg.FacePatchArray) -> None:
-        begin_ns = self.now_ns()
-        ref = from_frame_ref(message.frame)
-        dropped = self._passage.arrive(ref.info)
-        try:
+        with self.visit(message.frame) as visit:
             with ExitStack() as leases:
                 patches = [
                     FacePatch(
                         from_face(patch.face),
-                        leases.enter_context(self._reader.lease(from_frame_ref(patch.pixels))).pixels,
+                        leases.enter_context(self.reader.lease(from_frame_ref(patch.pixels))).pixels,
                         np.array(patch.image_from_patch, np.float64).reshape(2, 3),
                     )
                     for patch in message.patches
                 ]
+                ref = visit.ref
                 placements = self._core.plan(patches, ref.info.stamp_ns, ref.width, ref.height)
                 if placements:
-                    ref = self._blend(ref, placements)
-        except PoolError as error:
-            self._passage.lose()
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        end_ns = self.now_ns()
-        ref = with_stage(ref, self.NAME, begin_ns, end_ns, dropped)
-        self._frames.publish(to_frame_ref(ref))
-        self._passage.busy_ns += end_ns - begin_ns
-        self._provenance.publish(self._record(ref, placements, message.patches))
-        self._publish_pictures(ref)
+                    visit.ref = self._blend(ref, placements)
+            ref = self.leave(visit)
+            self._frames.publish(to_frame_ref(ref))
+            self._provenance.publish(self._record(ref, placements, message.patches))
+            self._publish_pictures(ref)
 
     def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
         regions = [placement.region for placement in placements]
         try:
-            with self._reader.revise(ref, regions) as revision:
+            with self.reader.revise(ref, regions) as revision:
                 self._core.apply(revision.pixels, placements)
                 return revision.publish(ref.info)
         except FrameBusy:
             self._copied += 1
-        with self._reader.lease(ref) as lease, self._copy_pool(ref).writing() as slot:
+        with self.reader.lease(ref) as lease, self._copy_pool(ref).writing() as slot:
             self._core.apply(lease.copy_into(slot, regions), placements)
             return slot.publish(ref.info)
 
@@ -194,15 +185,10 @@ class Blender(StageNode):
         return record
 
     def _publish_pictures(self, ref: FrameRef) -> None:
-        if not (self._image.wanted or self._compressed.wanted):
-            return
-        try:
-            with self._reader.lease(ref) as lease:
-                pixels = lease.pixels
-                self._image.publish(lambda: to_image(pixels, ref.info))
-                self._compressed.publish(lambda: to_compressed(pixels, ref.info))
-        except PoolError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+        if self._image.wanted or self._compressed.wanted:
+            with self.reader.lease(ref) as lease:
+                self._image.publish(lambda: to_image(lease.pixels, ref.info))
+                self._compressed.publish(lambda: to_compressed(lease.pixels, ref.info))
 
 
 def _settings(values: Mapping[str, Any]) -> BlendSettings:

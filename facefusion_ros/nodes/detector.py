@@ -10,14 +10,13 @@ from facefusion_ros.engines.ort import OrtSettings
 from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.finder import FaceFinder, FinderSettings
 from facefusion_ros.faces.network import NetworkDetector
-from facefusion_ros.frames.pool import FrameReader
-from facefusion_ros.frames.segment import PoolError
 from facefusion_ros.models.entry import Role
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import from_frame_ref, to_face_array, with_stage
+from facefusion_ros.ros.messages import to_face_array
 from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.stage import Health, Passage, StageNode
+from facefusion_ros.ros.stage import Health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT = FinderSettings()
 
 
-class Detector(StageNode):
+class Detector(FrameStage):
     """Takes ``frame``, publishes ``faces``."""
 
     NAME = 'detector'
@@ -59,9 +58,9 @@ class Detector(StageNode):
     )
 
     def configure(self) -> None:
-        """Load the cascades."""
+        """Load the network or the cascades."""
+        super().configure()
         self._finder = FaceFinder(_settings(self.values), self._network())
-        self._passage = Passage()
         self._found = 0
         self._faces = self.advertise(msg.FaceArray, 'faces')
 
@@ -80,8 +79,8 @@ class Detector(StageNode):
 
     def activate(self) -> None:
         """Take frames."""
+        super().activate()
         self._finder.reset()
-        self._reader = self.while_active.enter_context(FrameReader())
         self.take(msg.FrameRef, 'frame', self._on_frame, qos.NEWEST)
 
     def change(self, values: Mapping[str, Any]) -> None:
@@ -92,23 +91,14 @@ class Detector(StageNode):
 
     def health(self) -> Health:
         """Say how many frames had a face."""
-        return Health(values={**self._passage.values(), 'frames with a face': self._found})
+        return Health(values={**self.passage.values(), 'frames with a face': self._found})
 
     def _on_frame(self, message: msg.FrameRef) -> None:
-        begin_ns = self.now_ns()
-        ref = from_frame_ref(message)
-        dropped = self._passage.arrive(ref.info)
-        try:
-            with self._reader.lease(ref) as lease:
-                faces = self._finder.find(lease.pixels, ref.info.stamp_ns)
-        except PoolError as error:
-            self._passage.lose()
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        end_ns = self.now_ns()
-        self._faces.publish(to_face_array(with_stage(ref, self.NAME, begin_ns, end_ns, dropped), faces))
-        self._passage.busy_ns += end_ns - begin_ns
-        self._found += bool(faces)
+        with self.visit(message) as visit:
+            with self.reader.lease(visit.ref) as lease:
+                faces = self._finder.find(lease.pixels, visit.ref.info.stamp_ns)
+            self._faces.publish(to_face_array(self.leave(visit), faces))
+            self._found += bool(faces)
 
 
 def _settings(values: Mapping[str, Any]) -> FinderSettings:

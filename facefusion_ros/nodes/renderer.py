@@ -12,18 +12,17 @@ from sensor_msgs.msg import Illuminance, Imu
 from facefusion_ros import msg
 from facefusion_ros.displays.open import ACCEPTED, open_sink
 from facefusion_ros.frames.frame import Frame
-from facefusion_ros.frames.pool import FrameReader
-from facefusion_ros.frames.segment import PoolError
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import angular_velocity, from_frame_ref, to_timing, with_stage
+from facefusion_ros.ros.messages import angular_velocity, to_timing
 from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.stage import ERROR, OK, Health, Passage, StageNode
+from facefusion_ros.ros.stage import ERROR, OK, Health
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facefusion_ros.frames.frame import FrameRef
+    from facefusion_ros.frames.frame import FrameInfo, FrameRef
 
 WINDOW = 300
 """Frames over which the live numbers are computed."""
@@ -32,7 +31,7 @@ NUMBERS_EVERY = 7
 ever show frames on which it searched."""
 
 
-class Renderer(StageNode):
+class Renderer(FrameStage):
     """Takes ``output/frame``, publishes ``timing``."""
 
     NAME = 'renderer'
@@ -49,9 +48,9 @@ class Renderer(StageNode):
 
     def configure(self) -> None:
         """Open the display."""
+        super().configure()
         self._sink = open_sink(self.values['display'], self.values['rate_hz'], self.values['persona'])
         self.while_configured.callback(self._sink.close)
-        self._passage = Passage()
         self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
         self._shown_ns: deque[int] = deque(maxlen=WINDOW)
         self._dropped = 0
@@ -62,7 +61,7 @@ class Renderer(StageNode):
 
     def activate(self) -> None:
         """Take output frames."""
-        self._reader = self.while_active.enter_context(FrameReader())
+        super().activate()
         self.take(msg.FrameRef, 'output/frame', self._on_frame, qos.NEWEST)
         if self._sink.shows_numbers:
             self.take(msg.Provenance, 'provenance', self._on_provenance, qos.NEWEST)
@@ -72,7 +71,7 @@ class Renderer(StageNode):
     def health(self) -> Health:
         """Say how the display is and what the latency was of late."""
         numbers = self._numbers() if self._latencies_ms else {}
-        values = {**self._passage.values(), **{key: f'{value:.1f}' for key, value in numbers.items()}}
+        values = {**self.passage.values(), **{key: f'{value:.1f}' for key, value in numbers.items()}}
         failed = self._sink.failed
         return Health(ERROR if failed else OK, failed or 'running', values)
 
@@ -86,30 +85,25 @@ class Renderer(StageNode):
         self._rotation_rad_s = math.hypot(*(angular_velocity(message) or (math.nan,)))
 
     def _on_frame(self, message: msg.FrameRef) -> None:
-        begin_ns = self.now_ns()
-        ref = from_frame_ref(message)
-        dropped = self._passage.arrive(ref.info)
-        try:
-            self._show(ref)
-        except PoolError as error:
-            self._passage.lose()
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        end_ns = self.now_ns()
-        ref = with_stage(ref, self.NAME, begin_ns, end_ns, dropped)
-        self._timing.publish(to_timing(ref.info))
-        self._passage.busy_ns += end_ns - begin_ns
-        self._latencies_ms.append((end_ns - ref.info.stamp_ns) / 1e6)
-        self._shown_ns.append(end_ns)
-        self._dropped += sum(entry.dropped for entry in ref.info.journal)
-        if self._sink.shows_numbers and self._passage.frames % NUMBERS_EVERY == 0:
-            stages = {f'stage.{entry.stage}_ms': (entry.end_ns - entry.begin_ns) / 1e6 for entry in ref.info.journal}
+        with self.visit(message) as visit:
+            self._show(visit.ref)
+            info = self.leave(visit).info
+            self._timing.publish(to_timing(info))
+            self._count(info)
+
+    def _count(self, info: FrameInfo) -> None:
+        shown_ns = info.stamp_ns + info.journal[-1].end_ns
+        self._latencies_ms.append(info.journal[-1].end_ns / 1e6)
+        self._shown_ns.append(shown_ns)
+        self._dropped += sum(entry.dropped for entry in info.journal)
+        if self._sink.shows_numbers and self.passage.frames % NUMBERS_EVERY == 0:
+            stages = {f'stage.{entry.stage}_ms': (entry.end_ns - entry.begin_ns) / 1e6 for entry in info.journal}
             counts = {'faces': self._faces, 'dropped': self._dropped}
             readings = {'lux': self._lux, 'gyro_rad_s': self._rotation_rad_s}
             self._sink.update({**self._numbers(), **stages, **counts, **readings})
 
     def _show(self, ref: FrameRef) -> None:
-        with self._reader.lease(ref) as lease:
+        with self.reader.lease(ref) as lease:
             frame = Frame(lease.pixels, ref.info, ref.encoding)
             if not self._sink.compares:
                 self._sink.show(frame, None)

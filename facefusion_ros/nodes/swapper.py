@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from facefusion_ros import msg
 from facefusion_ros.frames.frame import Encoding
 from facefusion_ros.frames.layout import frame_bytes
-from facefusion_ros.frames.pool import FramePool, FrameReader
-from facefusion_ros.frames.segment import PoolError
+from facefusion_ros.frames.pool import FramePool
 from facefusion_ros.personas.persona import load_persona
 from facefusion_ros.personas.swapper import WarpSwapper
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import from_face, from_frame_ref, to_face_patch, to_face_patch_array, with_stage
+from facefusion_ros.ros.messages import from_face, to_face_patch, to_face_patch_array
 from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.stage import Health, Passage, StageNode
+from facefusion_ros.ros.stage import Health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ FRAMES_KEPT = 4
 """Frames whose patches stay readable while newer ones are made."""
 
 
-class Swapper(StageNode):
+class Swapper(FrameStage):
     """Takes ``faces``, publishes ``patches``."""
 
     NAME = 'swapper'
@@ -39,9 +39,9 @@ class Swapper(StageNode):
 
     def configure(self) -> None:
         """Load the persona and make room for the patches."""
+        super().configure()
         self._size: int = self.values['patch_size']
         self._show(load_persona(self.values['persona']))
-        self._passage = Passage()
         self._swapped = 0
         slot_bytes = frame_bytes(Encoding.BGRA8, self._size, self._size)
         slots = FRAMES_KEPT * 16
@@ -52,7 +52,7 @@ class Swapper(StageNode):
 
     def activate(self) -> None:
         """Take faces."""
-        self._reader = self.while_active.enter_context(FrameReader())
+        super().activate()
         self.take(msg.FaceArray, 'faces', self._on_faces, qos.NEWEST)
 
     def change(self, values: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ class Swapper(StageNode):
     def health(self) -> Health:
         """Say who is shown and how often."""
         return Health(
-            values={**self._passage.values(), 'persona': self.values['persona'], 'faces swapped': self._swapped}
+            values={**self.passage.values(), 'persona': self.values['persona'], 'faces swapped': self._swapped}
         )
 
     def _show(self, persona: Persona) -> None:
@@ -73,25 +73,16 @@ class Swapper(StageNode):
         self._swapper = WarpSwapper(persona, self._size)
 
     def _on_faces(self, message: msg.FaceArray) -> None:
-        begin_ns = self.now_ns()
-        ref = from_frame_ref(message.frame)
-        dropped = self._passage.arrive(ref.info)
-        try:
-            patches = self._swap(ref, message.faces[: self.values['max_faces']])
-        except PoolError as error:
-            self._passage.lose()
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        end_ns = self.now_ns()
-        self._patches.publish(to_face_patch_array(with_stage(ref, self.NAME, begin_ns, end_ns, dropped), patches))
-        self._passage.busy_ns += end_ns - begin_ns
-        self._swapped += len(patches)
+        with self.visit(message.frame) as visit:
+            patches = self._swap(visit.ref, message.faces[: self.values['max_faces']])
+            self._patches.publish(to_face_patch_array(self.leave(visit), patches))
+            self._swapped += len(patches)
 
     def _swap(self, ref: FrameRef, faces: list[msg.Face]) -> list[msg.FacePatch]:
         if not faces:
             return []
         patches = []
-        with self._reader.lease(ref) as lease:
+        with self.reader.lease(ref) as lease:
             for face in map(from_face, faces):
                 with self._pool.writing() as slot:
                     out = slot.picture(self._size, self._size, Encoding.BGRA8)

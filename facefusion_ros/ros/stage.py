@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
 
-    from facefusion_ros.frames.frame import FrameInfo
     from facefusion_ros.sensors.sampling import Counters
     from facefusion_ros.sensors.sampling import Health as SensorHealth
 
@@ -43,54 +42,6 @@ class Health:
     level: bytes = OK
     message: str = 'running'
     values: Mapping[str, object] = field(default_factory=dict)
-
-
-class Passage:
-    """Counts the frames that go through a stage and those it passed over; written by the stage's own thread."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.gone = 0
-        self.busy_ns = 0
-        self._dropped = 0
-        self._lost = 0
-        self._through = -1
-        self._arrived: int | None = None
-        self._passed_over = 0
-
-    @property
-    def dropped(self) -> int:
-        """Frames that this stage passed over or lost, and no stage before it."""
-        return self._dropped + self._lost
-
-    def arrive(self, info: FrameInfo) -> int:
-        """Take note of a frame; returns how many this stage passed over since the last that went through it.
-
-        A gap in the numbers that the journal says was made by stages before is not this one's. The journal's first line
-        is the camera's, who gives numbers only to pictures it takes.
-        """
-        if self._arrived is None or self._arrived >= info.sequence:  # the first one, also of a camera that starts anew
-            self._arrived = info.sequence - 1
-        self._through, self._arrived = self._arrived, info.sequence
-        missing = info.sequence - self._through - 1
-        self._passed_over = max(missing - sum(entry.dropped for entry in info.journal[1:]), 0)
-        self._dropped += self._passed_over
-        self._lost = 0
-        self.frames += 1
-        return self._passed_over
-
-    def lose(self) -> None:
-        """Take note that the frame that arrived last could not be used after all."""
-        self.frames -= 1
-        self.gone += 1
-        self._dropped -= self._passed_over
-        self._lost = self._passed_over + 1
-        self._arrived = self._through
-
-    def values(self) -> dict[str, object]:
-        """Return the counts for diagnostics."""
-        mean_ms = self.busy_ns / max(self.frames, 1) / 1e6
-        return {'frames': self.frames, 'dropped': self.dropped, 'gone': self.gone, 'mean ms': f'{mean_ms:.2f}'}
 
 
 class LazyPublisher:

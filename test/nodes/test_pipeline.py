@@ -78,7 +78,7 @@ def test_the_output_is_the_camera_s_picture_but_for_the_face(running):
     for left, top, width, height in np.array(record.regions, int).reshape(-1, 4):
         mask[top : top + height, left : left + width] = True
     assert not changed[~mask].any()
-    assert changed[mask].mean() > 0.3
+    assert changed[mask].mean() > 0.2  # a persona fills part of its patch, by the pose
     for heard in (before, after, records):
         running.deafen(heard)
 

@@ -4,15 +4,12 @@ import os
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from hypothesis import given
-from hypothesis import strategies as st
 from std_msgs.msg import String
 
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.frames.frame import FrameInfo, StageTime
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.parameters import Parameter
-from facefusion_ros.ros.stage import Health, LazyPublisher, Passage, StageNode
+from facefusion_ros.ros.stage import Health, LazyPublisher, StageNode
 
 
 class Echo(StageNode):
@@ -50,95 +47,6 @@ class Echo(StageNode):
 
     def _on_heard(self, message):
         self.said.publish(String(data=message.data * self.values['loudness']))
-
-
-def frame(sequence, *dropped):
-    """A frame whose journal says what the camera and the stages after it passed over."""
-    stages = zip(('camera', 'detector', 'swapper', 'blender', 'renderer'), dropped, strict=False)
-    return FrameInfo(0, 'camera', sequence, journal=tuple(StageTime(name, 0, 0, count) for name, count in stages))
-
-
-fates = st.sampled_from(['through', 'passed over', 'gone'])
-
-
-@given(st.lists(st.tuples(fates, fates, fates), min_size=1, max_size=40), st.integers(0, 1000), st.integers(0, 3))
-def test_every_frame_that_is_not_shown_is_counted_once(events, first, camera_dropped):
-    """Three stages in a row, each of which may pass a frame over, or take it and find it gone."""
-    stages = [Passage() for _ in range(3)]
-    through = ('through',) * 3
-    shown = []
-    for sequence, fate in enumerate([through, *events, through], first):
-        dropped = [camera_dropped]
-        for stage, what in zip(stages, fate, strict=True):
-            if what == 'passed over':
-                break
-            dropped.append(stage.arrive(frame(sequence, *dropped)))
-            if what == 'gone':
-                stage.lose()
-                break
-        else:
-            shown.append(sum(dropped[1:]))
-    everything = len(events) + 2
-    assert len(shown) + sum(shown) == everything
-    assert stages[-1].frames == len(shown)
-    assert sum(stage.gone for stage in stages) == sum('gone' in fate[: reach(fate)] for fate in events)
-
-
-def reach(fate):
-    """How many stages a frame comes to."""
-    return next((number + 1 for number, what in enumerate(fate) if what != 'through'), len(fate))
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(0, 1000))
-def test_one_stage_counts_what_it_passed_over_and_what_was_gone(events, first):
-    passage = Passage()
-    sequence = first - 1
-    for number, (passed_over, gone) in enumerate(events):
-        sequence += 1 + (passed_over if number else 0)
-        passage.arrive(frame(sequence))
-        if gone:
-            passage.lose()
-        assert passage.frames + passage.dropped == sequence + 1 - first
-    assert passage.gone == sum(gone for _, gone in events)
-    assert passage.values()['dropped'] == passage.dropped
-
-
-def test_what_stages_before_passed_over_is_not_counted_again():
-    passage = Passage()
-    passage.arrive(frame(10, 0, 0))
-    assert passage.arrive(frame(14, 7, 3)) == 0
-    assert passage.arrive(frame(20, 0, 1)) == 4
-    assert passage.dropped == 4
-
-
-@given(st.lists(st.integers(0, 100), min_size=1, max_size=30))
-def test_a_camera_that_starts_anew_is_no_drop(sequences):
-    passage = Passage()
-    last = None
-    for sequence in sequences:
-        expected = 0 if last is None or sequence <= last else sequence - last - 1
-        assert passage.arrive(frame(sequence)) == expected
-        last = sequence
-    assert passage.frames == len(sequences)
-
-
-def test_a_frame_that_is_lost_after_the_camera_started_anew_is_counted():
-    passage = Passage()
-    for sequence in (70, 71, 0):
-        passage.arrive(frame(sequence))
-    passage.lose()
-    assert passage.dropped == 1
-    assert passage.arrive(frame(1)) == 1
-    assert (passage.frames, passage.dropped) == (3, 1)
-
-
-def test_mean_time_is_of_the_frames_that_went_through():
-    passage = Passage()
-    for sequence in range(4):
-        passage.arrive(frame(sequence))
-        passage.busy_ns += 2_000_000
-    assert passage.values()['mean ms'] == '2.00'
-    assert Passage().values()['mean ms'] == '0.00'
 
 
 def test_pools_of_other_domains_namespaces_and_purposes_have_other_names(ros, monkeypatch):
