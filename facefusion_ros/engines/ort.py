@@ -70,7 +70,11 @@ class OrtSettings:
     provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: NO_OPTIONS)
     """By the names used in ``providers``; see ONNX Runtime's documentation of each provider."""
     missing: Literal['error', 'warn'] = 'error'
-    """What becomes of a provider that is not in this build, does not load, or gets no part of the graph."""
+    """What becomes of a provider that is not in this build, does not load, or gets no part of the graph.
+
+    ONNX Runtime tells the last since 1.24 (https://github.com/microsoft/onnxruntime/pull/26781); before, what loads is
+    taken to be in use, and the log says that nobody checked.
+    """
     threads: int = 0
     """That compute together in one run, the calling one included; 0: one for each core, and each kept on its core, so
     that none wakes up where another is at work. Threads of a given number go where the system puts them."""
@@ -135,7 +139,10 @@ class OrtEngine:
 
     @property
     def provider(self) -> str:
-        """The first provider of the chain that runs a part of the graph, as ONNX Runtime calls it."""
+        """The first provider of the chain that runs a part of the graph, as ONNX Runtime calls it.
+
+        Before ONNX Runtime 1.24 the first that loads; see ``OrtSettings.missing``.
+        """
         return self._provider
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, NDArray[np.generic]]) -> None:
@@ -353,13 +360,15 @@ def _complain(message: str, settings: OrtSettings) -> None:
 
 
 def _really_used(session: InferenceSession, chain: dict[str, Provider], settings: OrtSettings) -> str:
-    """Return the provider that comes first among those that run a part of the graph."""
+    """Return the provider that comes first among those that run a part of the graph, as far as that is told."""
     loaded = session.get_providers()
     nodes: dict[str, int] = {}
-    if hasattr(session, 'get_provider_graph_assignment_info'):  # newer releases only
+    if hasattr(session, 'get_provider_graph_assignment_info'):  # since 1.24
         for part in session.get_provider_graph_assignment_info():
             nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
         _log.info('nodes by provider: %s', ', '.join(f'{name} {count}' for name, count in nodes.items()))
+    elif len(loaded) > 1:
+        _log.info('this onnxruntime does not tell which of %s runs the graph: use 1.24 or later', ' and '.join(loaded))
     for name, each in chain.items():
         if each.name not in loaded:
             _complain(f'provider {name} does not load (ONNX Runtime has printed why): {each.cure}', settings)

@@ -9,9 +9,16 @@ from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
 
 LONGEST_REASON = 300
 OUT_OF_MEMORY = re.compile(r'[Ff]ailed to allocate memory|out of memory|bad_alloc|ALLOC_FAILED')
-WRONG_OUTPUT = re.compile(
-    r"for output '(?P<name>[^']+)'.*has shape \{(?P<given>[\d,]*)\}.*shape for this run is \{(?P<made>[\d,]*)\}",
-    re.DOTALL,
+WRONG_OUTPUT = (
+    re.compile(
+        r"for (?P<name>output '[^']+').*has shape \{(?P<given>[\d,]*)\}.*shape for this run is \{(?P<made>[\d,]*)\}",
+        re.DOTALL,
+    ),
+    # ONNX Runtime 1.23, which does not say of which output.
+    re.compile(
+        r'(?P<name>OrtValue) shape verification failed.*shape:\{(?P<given>[\d,]*)\}.*shape:\{(?P<made>[\d,]*)\}',
+        re.DOTALL,
+    ),
 )
 
 
@@ -44,9 +51,10 @@ def refusal(path: Path, reason: str, version: str) -> EngineError:
             f'{path} is of a later ONNX than onnxruntime {version} knows: '
             'install a newer onnxruntime, or export with an older opset'
         )
-    if 'xternal data' in reason or 'External initializer' in reason:
-        found = re.search(r'"([^"]+)"', reason)
-        which = f' {Path(found[1]).name}' if found else ''
+    # The last is of ONNX Runtime 1.23; the graph itself could be read.
+    if any(words in reason for words in ('xternal data', 'External initializer', 'cannot get file size')):
+        found = re.search(r'"([^"]+)"|\[([^\[\]]+)\]$', reason.strip())
+        which = f' {Path(found[1] or found[2]).name}' if found else ''
         return EngineError(f'{path} keeps its weights in another file{which}, which is not there: put it beside')
     if 'CPU EP has been explicitly disabled' in reason or 'fallback to CPU EP' in reason:
         return EngineError(f'{path} would run in part on the CPU: put cpu at the end of the providers to allow it')
@@ -57,9 +65,9 @@ def failure(path: Path, reason: str) -> EngineError:
     """Return what to tell a person when a run fails, by what ONNX Runtime said."""
     if OUT_OF_MEMORY.search(reason):
         return DeviceMemoryError(f'{path}: memory ran out in a run: close other networks, or use smaller pictures')
-    if found := WRONG_OUTPUT.search(reason):
-        made, given = (found[key].replace(',', 'x') for key in ('made', 'given'))
-        return EngineError(
-            f'{path}: output {found["name"]} comes out as {made}, its array is {given}: give an array of that shape'
-        )
+    for pattern in WRONG_OUTPUT:
+        if found := pattern.search(reason):
+            made, given = (found[key].replace(',', 'x') for key in ('made', 'given'))
+            name = found['name'].replace("'", '').replace('OrtValue', 'an output')
+            return EngineError(f'{path}: {name} comes out as {made}, its array is {given}: give an array of that shape')
     return EngineError(f'{path}: the run failed ({_short(reason)}): check the shapes of its inputs')
