@@ -35,3 +35,7 @@ class FacePatch:
     """(size, size, 4) BGRA; alpha is the persona's own mask (0 keeps the scene, 255 shows the persona)."""
     image_from_patch: NDArray[np.float64]
     """(2, 3) affine map from patch pixels to pixels of the frame."""
+    persona: str = ''
+    """Name of who is shown."""
+    persona_digest: str = ''
+    """SHA-256 of what makes the likeness, hexadecimal."""

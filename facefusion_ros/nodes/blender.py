@@ -137,6 +137,8 @@ class Blender(FrameStage):
                         from_face(patch.face),
                         leases.enter_context(self.reader.lease(from_frame_ref(patch.pixels))).pixels,
                         np.array(patch.image_from_patch, np.float64).reshape(2, 3),
+                        patch.persona,
+                        patch.persona_digest,
                     )
                     for patch in message.patches
                 ]
@@ -146,7 +148,7 @@ class Blender(FrameStage):
                     visit.ref = self._blend(ref, placements)
             ref = self.leave(visit)
             self._frames.publish(to_frame_ref(ref))
-            self._provenance.publish(self._record(ref, placements, message.patches))
+            self._provenance.publish(_record(ref, placements))
             self._publish_pictures(ref)
 
     def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
@@ -170,25 +172,23 @@ class Blender(FrameStage):
             self.while_configured.callback(self._copies.close)
         return self._copies
 
-    def _record(
-        self, ref: FrameRef, placements: Sequence[Placement], patches: Sequence[msg.FacePatch]
-    ) -> msg.Provenance:
-        record = msg.Provenance(
-            header=to_header(ref.info.stamp_ns, ref.info.frame_id),
-            sequence=ref.info.sequence,
-            software=f'facefusion_ros {__version__}',
-        )
-        if placements:
-            record.persona, record.persona_digest = patches[0].persona, patches[0].persona_digest
-            record.face_ids = [placement.patch.face.track_id for placement in placements]
-            record.regions = [float(value) for placement in placements for value in placement.region]
-        return record
-
     def _publish_pictures(self, ref: FrameRef) -> None:
         if self._image.wanted or self._compressed.wanted:
             with self.reader.lease(ref) as lease:
                 self._image.publish(lambda: to_image(lease.pixels, ref.info))
                 self._compressed.publish(lambda: to_compressed(lease.pixels, ref.info))
+
+
+def _record(ref: FrameRef, placements: Sequence[Placement]) -> msg.Provenance:
+    return msg.Provenance(
+        header=to_header(ref.info.stamp_ns, ref.info.frame_id),
+        sequence=ref.info.sequence,
+        software=f'facefusion_ros {__version__}',
+        face_ids=[place.patch.face.track_id for place in placements],
+        personas=[place.patch.persona for place in placements],
+        persona_digests=[place.patch.persona_digest for place in placements],
+        regions=[float(value) for place in placements for value in place.region],
+    )
 
 
 def _settings(values: Mapping[str, Any]) -> BlendSettings:

@@ -175,7 +175,7 @@ def test_the_bag_has_the_topics_of_the_plan(run):
             record = deserialize_message(message.cdr, msg.Provenance)
             sequences.append(record.sequence)
             swapped += bool(record.face_ids)
-            assert record.persona == 'porcelain' or not record.face_ids
+            assert list(record.personas) == ['porcelain'] * len(record.face_ids)
     assert reader.damage is None
     assert min(counts.values()) > 0, counts
     assert run.summary['messages'] == sum(counts.values())

@@ -113,7 +113,7 @@ def test_the_record_says_who_is_shown_where(blender, frames, scene, persona):
     output, record = blender.blend(ref, scene.face, beside)
     assert record.header == output.header == to_frame_ref(ref).header
     assert record.sequence == ref.info.sequence
-    assert (record.persona, record.persona_digest) == (persona.name, persona.digest)
+    assert (record.personas, record.persona_digests) == ([persona.name] * 2, [persona.digest] * 2)
     assert record.software == f'facefusion_ros {__version__}'
     assert list(record.face_ids) == [5, 9]
     regions = region_of(record)
@@ -130,7 +130,7 @@ def test_a_frame_without_a_face_to_replace_is_passed_on_as_it_is(blender, frames
     output, record = blender.blend(ref, *beyond)
     assert from_frame_ref(output) == ref
     np.testing.assert_array_equal(frames.pixels(from_frame_ref(output)), scene.pixels)
-    assert (record.persona, record.persona_digest, list(record.face_ids), list(record.regions)) == ('', '', [], [])
+    assert not (record.personas or record.persona_digests or record.face_ids or record.regions)
 
 
 def test_a_face_half_outside_is_replaced_as_far_as_it_is_seen(blender, frames, scene):

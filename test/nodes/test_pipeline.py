@@ -58,7 +58,7 @@ def test_frames_go_the_whole_way(running):
         assert found.header == found.frame.header
     with_a_face = [record for record in records.messages if record.face_ids]
     assert len(with_a_face) > 0.8 * len(records.messages)
-    assert {record.persona for record in with_a_face} == {'porcelain'}
+    assert {name for record in with_a_face for name in record.personas} == {'porcelain'}
 
 
 def test_the_output_is_the_camera_s_picture_but_for_the_face(running):
