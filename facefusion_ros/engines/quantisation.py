@@ -137,8 +137,17 @@ def _store(graph: onnx.GraphProto, constants: dict[str, NDArray[np.generic]], re
 
 
 def _step(largest: float) -> float:
-    # A tensor of zeros only has no range; any step serves.
-    return float(np.float32(largest / _STEPS)) if largest > np.finfo(np.float32).tiny * _STEPS else 1.0
+    """Give the least step that float16 holds and that reaches so far, so that ``to_fp16`` changes none.
+
+    It would make 0 of the step of a channel that training has left all but dead, and TensorRT refuses the network.
+    """
+    if largest <= np.finfo(np.float32).tiny * _STEPS:
+        return 1.0  # A tensor of zeros only has no range; any step serves.
+    step = np.float32(largest / _STEPS)
+    if step > np.finfo(np.float16).max:
+        return float(step)
+    half = np.float16(step)
+    return float(half if half >= step else np.nextafter(half, np.float16(np.inf)))
 
 
 def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:

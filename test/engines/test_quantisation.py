@@ -117,7 +117,7 @@ def test_the_range_is_that_of_the_samples():
     small = {'x': np.full(SHAPE, 0.5, np.float32)}
     large = {'x': np.full(SHAPE, -2.0, np.float32)}
     _, report = to_int8(restorer(), [small, large])
-    assert report.scales['x'] == pytest.approx(2.0 / 127)
+    assert 2.0 / 127 <= report.scales['x'] < 2.0 / 127 * (1 + 2**-10)
 
 
 def test_rounding_of_weights_does_not_shift_the_mean():
@@ -197,5 +197,24 @@ def test_weights_are_off_by_half_a_step_at_most(weights):
     assert (steps > 0).all()
     errors = np.abs(held * steps.reshape(-1, 1, 1, 1).astype(np.float64) - weights).reshape(3, -1)
     assert (errors <= 0.50001 * steps[:, None].astype(np.float64)).all()
+    assert (steps.astype(np.float16) == steps).all()
     for channel, step in zip(held, steps, strict=True):
-        assert np.abs(channel).max() == 127 or step == 1.0
+        # Below float16's least normal number its steps are coarser.
+        assert np.abs(channel).max() == 127 or step < 2**-14 or step == 1.0
+
+
+def test_a_channel_all_but_dead_keeps_a_step_in_half_precision():
+    weights = normal(4, 3, 3, 3)
+    weights[1] *= 1e-7
+    weights[2] = 0.0
+    nodes = [node('Conv', 'x w', 'm'), node('Conv', 'm v', 'y')]
+    small, _ = to_int8(model(nodes, {'w': weights, 'v': normal(3, 4, 1, 1)}), samples())
+
+    def steps(of):
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in of.graph.initializer}
+        return [constants[each.input[1]] for each in of.graph.node if each.op_type.endswith('Linear')]
+
+    whole, half = steps(small), steps(to_fp16(small)[0])
+    assert {array.dtype for array in half} == {np.dtype(np.float16)}
+    assert all((array > 0).all() for array in half)
+    assert all((one == other).all() for one, other in zip(half, whole, strict=True))
