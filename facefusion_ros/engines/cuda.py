@@ -11,7 +11,8 @@ on a GPU.
 from __future__ import annotations
 
 import ctypes
-from contextlib import contextmanager
+import mmap
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DRIVER = 'libcuda.so.1'
-_MAPPED = 2
-"""CU_MEMHOSTALLOC_DEVICEMAP and CU_MEMHOSTREGISTER_DEVICEMAP in cuda.h."""
+_PORTABLE, _MAPPED, _READ_ONLY = 1, 2, 8
+"""CU_MEMHOSTREGISTER_PORTABLE, _DEVICEMAP and _READ_ONLY in cuda.h; CU_MEMHOSTALLOC_DEVICEMAP is 2 as well."""
+_HOST_POINTERS, _HOST_REGISTER, _READ_ONLY_REGISTER = 91, 99, 113
+"""CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, _HOST_REGISTER_SUPPORTED and
+_READ_ONLY_HOST_REGISTER_SUPPORTED in cuda.h; the last is of CUDA 11.1, and PyCUDA names none of them."""
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: nobody's work on the legacy stream holds ours up."""
 _THREAD_LOCAL = 1
@@ -48,6 +52,31 @@ class Device:
     multiprocessors: int
     integrated: bool
     """It shares the host's memory, as on a Jetson: mapped pages spare the copies."""
+    host_register: bool = False
+    """It takes memory that is there already (``Cuda.map_host``)."""
+    read_only_register: bool = False
+    """It takes such memory as something that it only reads."""
+    host_pointers: bool = False
+    """It can use the host's own addresses of such memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappedHost:
+    """Memory of the host that the device sees; made by ``Cuda.map_host``, which keeps it until it is unmapped."""
+
+    pages: NDArray[np.uint8]
+    address: int
+    """Where the device sees the first byte."""
+    read_only: bool
+    """The device cannot change it."""
+
+    def __contains__(self, array: NDArray[np.generic]) -> bool:
+        """Whether an array lies in this memory, all of it."""
+        offset = array.ctypes.data - self.pages.ctypes.data
+        reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+        first = offset + sum(step for step in reach if step < 0)
+        last = offset + sum(step for step in reach if step > 0) + array.itemsize
+        return bool(first >= 0 and last <= self.pages.nbytes)
 
 
 class Cuda(Protocol):
@@ -85,11 +114,24 @@ class Cuda(Protocol):
     def address_of(self, pinned: NDArray[np.uint8]) -> int:
         """Where the device sees mapped memory of ``pinned``."""
 
-    def map_pages(self, pages: NDArray[np.uint8]) -> int:
-        """Pin memory that is there already, such as a frame pool's, and say where the device sees it."""
+    def map_host(self, pages: NDArray[np.uint8], *, read_only: bool = True) -> MappedHost:
+        """Pin memory that is there already, such as a frame pool's, and let the device see it.
 
-    def unmap_pages(self, pages: NDArray[np.uint8]) -> None:
-        """Undo ``map_pages``."""
+        ``pages``: (n,), whole pages of memory, which must stay until ``unmap_host``. ``read_only``: the device is kept
+        from changing them where it can be. On a device that is not ``integrated`` the memory is pinned all the same,
+        and so copied asynchronously without a stop in between.
+
+        cuMemHostRegister with PORTABLE and DEVICEMAP, then cuMemHostGetDevicePointer (CUDA Driver API, Memory
+        Management), which is asked for the address even where the host's would do. A Tegra takes registered memory
+        only where it is I/O coherent, from Xavier on (compute capability 7.2; CUDA for Tegra, "I/O Coherency":
+        HOST_REGISTER_SUPPORTED is 1 on a Xavier NX and 0 on a Nano, open-mpi/ompi#9851; a TX2 refuses,
+        inducer/pycuda#229). There the CPU caches such memory and the GPU does not (CUDA for Tegra, "Memory Selection").
+
+        Raises EngineError where the device or the driver refuses: copy through ``pinned`` memory then.
+        """
+
+    def unmap_host(self, mapped: MappedHost) -> None:
+        """Undo ``map_host``, when nothing under way uses the memory any more; ``close`` does it for what is left."""
 
     def stream(self) -> int:
         """Make a stream that does not wait for the legacy stream."""
@@ -197,6 +239,23 @@ def _error_name(library: ctypes.CDLL, code: int) -> str:
     return (text.value or b'an unknown error').decode()
 
 
+def _register_flags(device: Device, pages: NDArray[np.uint8], *, read_only: bool) -> int:
+    """Say how to register the pages; raises EngineError where that is of no use."""
+    if not device.host_register:
+        major, minor = device.compute_capability
+        raise EngineError(
+            f'{device.name} (compute capability {major}.{minor}) cannot map memory that is there already: '
+            'copy through pinned memory'
+        )
+    at, size = pages.ctypes.data, pages.nbytes
+    if pages.ndim != 1 or not pages.flags.c_contiguous or not size or at % mmap.PAGESIZE or size % mmap.PAGESIZE:
+        raise EngineError(
+            f'only whole pages of {mmap.PAGESIZE} bytes are mapped into the GPU, and not {size} bytes at {at:#x}: '
+            'copy through pinned memory'
+        )
+    return _PORTABLE | _MAPPED | (_READ_ONLY if read_only and device.read_only_register else 0)
+
+
 def _refused(deed: str, name: str) -> EngineError:
     if 'OUT_OF_MEMORY' in name or 'out of memory' in name:
         return DeviceMemoryError(f'the GPU has no memory left to {deed} ({name}): close what else uses it')
@@ -217,6 +276,11 @@ class _CudaBindings:
             what = getattr(attribute, f'CU_DEVICE_ATTRIBUTE_{name}')
             return int(self._call('describe itself', self._cu.cuDeviceGetAttribute(what, self._device)))
 
+        def can(what: int) -> bool:
+            # A driver that does not know the question cannot do the thing either.
+            refused, value = self._cu.cuDeviceGetAttribute(attribute(what), self._device)
+            return not int(refused) and bool(value)
+
         name = self._call('describe itself', self._cu.cuDeviceGetName(128, self._device))
         self.device = Device(
             name.rstrip(b'\0').decode(),
@@ -224,7 +288,11 @@ class _CudaBindings:
             int(self._call('describe itself', self._cu.cuDeviceTotalMem(self._device))),
             ask('MULTIPROCESSOR_COUNT'),
             bool(ask('INTEGRATED')),
+            can(_HOST_REGISTER),
+            can(_READ_ONLY_REGISTER),
+            can(_HOST_POINTERS),
         )
+        self._mapped: dict[int, MappedHost] = {}
         self._context: Any = self._call('open its context', self._cu.cuDevicePrimaryCtxRetain(self._device))
         self._modules: list[Any] = []
 
@@ -266,12 +334,21 @@ class _CudaBindings:
     def address_of(self, pinned: NDArray[np.uint8]) -> int:
         return int(self._call('map pinned memory', self._cu.cuMemHostGetDevicePointer(pinned.ctypes.data, 0)))
 
-    def map_pages(self, pages: NDArray[np.uint8]) -> int:
-        self._call('map pages of the host', self._cu.cuMemHostRegister(pages.ctypes.data, pages.nbytes, _MAPPED))
-        return self.address_of(pages)
+    def map_host(self, pages: NDArray[np.uint8], *, read_only: bool = True) -> MappedHost:
+        flags = _register_flags(self.device, pages, read_only=read_only)
+        self._call('map pages of the host', self._cu.cuMemHostRegister(pages.ctypes.data, pages.nbytes, flags))
+        try:
+            address = self.address_of(pages)
+        except EngineError:
+            self._cu.cuMemHostUnregister(pages.ctypes.data)
+            raise
+        mapped = MappedHost(pages, address, bool(flags & _READ_ONLY))
+        self._mapped[pages.ctypes.data] = mapped
+        return mapped
 
-    def unmap_pages(self, pages: NDArray[np.uint8]) -> None:
-        self._call('unmap pages of the host', self._cu.cuMemHostUnregister(pages.ctypes.data))
+    def unmap_host(self, mapped: MappedHost) -> None:
+        del self._mapped[mapped.pages.ctypes.data]
+        self._call('unmap pages of the host', self._cu.cuMemHostUnregister(mapped.pages.ctypes.data))
 
     def stream(self) -> int:
         return int(self._call('make a stream', self._cu.cuStreamCreate(_NON_BLOCKING)))
@@ -341,6 +418,9 @@ class _CudaBindings:
         if self._context is None:
             return
         with self.current():
+            for mapped in list(self._mapped.values()):
+                with suppress(EngineError):
+                    self.unmap_host(mapped)
             for module in self._modules:
                 self._cu.cuModuleUnload(module)
         self._modules.clear()
@@ -371,8 +451,19 @@ class _PyCuda:
                 opened.total_memory(),
                 opened.get_attribute(attribute.MULTIPROCESSOR_COUNT),
                 bool(opened.get_attribute(attribute.INTEGRATED)),
+                self._can(_HOST_REGISTER, device),
+                self._can(_READ_ONLY_REGISTER, device),
+                self._can(_HOST_POINTERS, device),
             )
             self._context: Any = opened.retain_primary_context()
+        self._mapped: dict[int, MappedHost] = {}
+
+    def _can(self, attribute: int, ordinal: int) -> bool:
+        value, device = ctypes.c_int(0), ctypes.c_int(0)
+        self._call('describe itself', self._library.cuDeviceGet, ctypes.byref(device), ordinal)
+        # A driver that does not know the question cannot do the thing either.
+        refused = self._library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        return not refused and bool(value.value)
 
     @contextmanager
     def _deed(self, deed: str) -> Iterator[None]:
@@ -425,16 +516,24 @@ class _PyCuda:
         with self._deed('map pinned memory'):
             return int(self._kept[pinned.ctypes.data].get_device_pointer())
 
-    def map_pages(self, pages: NDArray[np.uint8]) -> int:
+    def map_host(self, pages: NDArray[np.uint8], *, read_only: bool = True) -> MappedHost:
+        flags = _register_flags(self.device, pages, read_only=read_only)
         at, device = ctypes.c_void_p(pages.ctypes.data), ctypes.c_uint64()
         register, pointer = self._library.cuMemHostRegister_v2, self._library.cuMemHostGetDevicePointer_v2
-        self._call('map pages of the host', register, at, ctypes.c_size_t(pages.nbytes), _MAPPED)
-        self._call('map pages of the host', pointer, ctypes.byref(device), at, 0)
-        return device.value
+        self._call('map pages of the host', register, at, ctypes.c_size_t(pages.nbytes), flags)
+        try:
+            self._call('map pages of the host', pointer, ctypes.byref(device), at, 0)
+        except EngineError:
+            self._library.cuMemHostUnregister(at)
+            raise
+        mapped = MappedHost(pages, device.value, bool(flags & _READ_ONLY))
+        self._mapped[pages.ctypes.data] = mapped
+        return mapped
 
-    def unmap_pages(self, pages: NDArray[np.uint8]) -> None:
-        unregister = self._library.cuMemHostUnregister
-        self._call('unmap pages of the host', unregister, ctypes.c_void_p(pages.ctypes.data))
+    def unmap_host(self, mapped: MappedHost) -> None:
+        del self._mapped[mapped.pages.ctypes.data]
+        at = ctypes.c_void_p(mapped.pages.ctypes.data)
+        self._call('unmap pages of the host', self._library.cuMemHostUnregister, at)
 
     def stream(self) -> int:
         with self._deed('make a stream'):
@@ -520,6 +619,9 @@ class _PyCuda:
         if self._context is None:
             return
         with self.current():
+            for mapped in list(self._mapped.values()):
+                with suppress(EngineError):
+                    self.unmap_host(mapped)
             # PyCUDA frees a thing when it is dropped, for which its context must still be there.
             self._kept.clear()
             self._modules.clear()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,11 @@ def stream(cuda):
 
 def test_describes_the_device(cuda):
     assert missing() == ''
-    assert cuda.device == module.Device('Fake Orin', (8, 7), 64 << 20, 16, integrated=True)
+    can = os.environ.get('FAKE_REGISTER', '')
+    expected = module.Device('Fake Orin', (8, 7), 64 << 20, 16, integrated=True)
+    maps = can != 'none'
+    guards = maps and can != 'plain'
+    assert cuda.device == replace(expected, host_register=maps, read_only_register=guards, host_pointers=maps)
     assert cuda.binding.lower().startswith(os.environ['CHECK_BINDING'])
 
 
@@ -90,15 +96,73 @@ def test_replays_a_graph_on_what_lies_in_its_buffers_then(cuda, stream):
     cuda.free_pinned(back)
 
 
-def test_maps_pinned_memory_and_pages_that_were_there(cuda):
+def test_maps_pinned_memory(cuda):
+    if os.environ.get('FAKE_REGISTER') == 'unseen':
+        pytest.skip('this driver does not say where it sees memory')
     pinned = cuda.pinned(4096, mapped=True)
     assert cuda.address_of(pinned)
     cuda.free_pinned(pinned)
-    pages = np.zeros(4 * 4096, np.uint8)
-    start = -pages.ctypes.data % 4096
-    whole = pages[start : start + 2 * 4096]
-    assert cuda.map_pages(whole)
-    cuda.unmap_pages(whole)
+
+
+def pages(count: int) -> np.ndarray:
+    """Memory of that many pages, shared with other processes as a frame pool's is."""
+    file = os.open('/dev/shm', os.O_RDWR | os.O_TMPFILE, 0o600)
+    os.ftruncate(file, count * mmap.PAGESIZE)
+    shared = np.frombuffer(mmap.mmap(file, count * mmap.PAGESIZE), np.uint8)
+    os.close(file)
+    return shared
+
+
+class TestMapHost:
+    def test_the_device_reads_and_copies_what_the_host_writes_there_later(self, cuda, stream):
+        if os.environ.get('FAKE_REGISTER') in ('none', 'unseen'):
+            pytest.skip('this driver maps nothing')
+        shared = pages(3)
+        mapped = cuda.map_host(shared[: 2 * mmap.PAGESIZE])
+        driver = ctypes.CDLL('libcuda.so.1')
+        read_only = os.environ.get('FAKE_REGISTER') != 'plain'
+        assert driver.fake_flags(ctypes.c_void_p(shared.ctypes.data)) == 1 | 2 | 8 * read_only
+        assert mapped.read_only == read_only
+        shared[5000] = 77
+        back = np.zeros(1, np.uint8)
+        cuda.copy_out(back, mapped.address + 5000, stream)
+        cuda.synchronize(stream)
+        assert back == 77
+        cuda.unmap_host(mapped)
+        assert driver.fake_registered() == 0
+        written = cuda.map_host(shared, read_only=False)
+        assert not written.read_only
+        assert driver.fake_flags(ctypes.c_void_p(shared.ctypes.data)) == 3
+        # The fixture sees that ``close`` unmaps it.
+
+    def test_knows_what_lies_in_it(self, cuda):
+        if os.environ.get('FAKE_REGISTER') in ('none', 'unseen'):
+            pytest.skip('this driver maps nothing')
+        shared = pages(3)
+        mapped = cuda.map_host(shared[mmap.PAGESIZE : 2 * mmap.PAGESIZE])
+        assert mapped.pages in mapped
+        assert mapped.pages.reshape(64, 64)[3:9, 5:8] in mapped
+        assert mapped.pages[::-1] in mapped
+        assert shared[mmap.PAGESIZE - 1 : mmap.PAGESIZE + 5] not in mapped
+        assert shared[2 * mmap.PAGESIZE - 1 :] not in mapped
+        assert shared[: mmap.PAGESIZE] not in mapped
+
+    def test_refuses_what_are_no_whole_pages(self, cuda):
+        shared = pages(2)
+        for part in (shared[1:4097], shared[:100], shared[:0], shared.reshape(2, -1), shared[::2]):
+            with pytest.raises(EngineError, match='copy through pinned memory'):
+                cuda.map_host(part)
+
+    def test_a_refusal_leaves_nothing(self, cuda):
+        if os.environ.get('FAKE_REGISTER') in ('none', 'unseen'):
+            words = 'cannot map memory' if os.environ['FAKE_REGISTER'] == 'none' else 'refuses to map'
+            with pytest.raises(EngineError, match=words):
+                cuda.map_host(pages(2))
+        else:
+            shared = pages(2)
+            cuda.map_host(shared)
+            with pytest.raises(EngineError, match=r'refuses to map pages of the host: .*REGISTERED'):
+                cuda.map_host(shared)
 
 
 def test_times_between_events(cuda, stream):

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define API __attribute__((visibility("default")))
-enum { OK = 0, INVALID = 1, NO_MEMORY = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_FOUND = 500, CAPTURING = 906 };
+enum { OK = 0, INVALID = 1, NO_MEMORY = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_FOUND = 500, REGISTERED = 712, UNREGISTERED = 713, UNSUPPORTED = 801, CAPTURING = 906 };
 #define NEED_CONTEXT if (!depth) return NO_CONTEXT
 #define MOST 4096
 
@@ -31,11 +31,13 @@ API int cuDeviceTotalMem_v2(size_t *size, int device) { (void)device; *size = li
 API int cuDeviceComputeCapability(int *major, int *minor, int device) { (void)device; *major = 8; *minor = 7; return OK; }
 API int cuDeviceGetAttribute(int *value, int what, int device) {
     (void)device;
-    *value = what == 75 ? 8 : what == 76 ? 7 : what == 16 ? 16 : what == 18 ? 1 : 0;
+    int maps = !is("FAKE_REGISTER", "none"), guards = maps && !is("FAKE_REGISTER", "plain");
+    if (what == 113 && is("FAKE_REGISTER", "plain")) return INVALID; /* a driver of before CUDA 11.1 */
+    *value = what == 75 ? 8 : what == 76 ? 7 : what == 16 ? 16 : what == 18 ? 1 : what == 91 || what == 99 ? maps : what == 113 ? guards : 0;
     return OK;
 }
 API int cuGetErrorName(int code, const char **text) {
-    *text = code == NO_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : code == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_INVALID_VALUE";
+    *text = code == REGISTERED ? "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED" : code == NO_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : code == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_INVALID_VALUE";
     return OK;
 }
 API int cuGetErrorString(int code, const char **text) {
@@ -81,9 +83,44 @@ API int cuMemHostAlloc(void **address, size_t size, unsigned flags) {
     return OK;
 }
 API int cuMemFreeHost(void *address) { NEED_CONTEXT; --pieces; free(address); return OK; }
-API int cuMemHostGetDevicePointer_v2(uint64_t *device, void *host, unsigned flags) { (void)flags; *device = (uint64_t)host; return OK; }
-API int cuMemHostRegister_v2(void *address, size_t size, unsigned flags) { NEED_CONTEXT; (void)address; (void)size; ++pieces; return flags == 2 ? OK : INVALID; }
-API int cuMemHostUnregister(void *address) { NEED_CONTEXT; (void)address; --pieces; return OK; }
+API int cuMemHostGetDevicePointer_v2(uint64_t *device, void *host, unsigned flags) {
+    NEED_CONTEXT;
+    if (flags || is("FAKE_REGISTER", "unseen")) return INVALID;
+    *device = (uint64_t)host;
+    return OK;
+}
+
+/* Registered memory: what is registered twice, or not by its first address, is refused as by the driver. */
+static struct { char *start; size_t size; unsigned flags; } registered[64];
+static int registrations;
+API int cuMemHostRegister_v2(void *address, size_t size, unsigned flags) {
+    NEED_CONTEXT;
+    if (is("FAKE_REGISTER", "none") || (flags & 8 && is("FAKE_REGISTER", "plain"))) return UNSUPPORTED;
+    if (!size || !(flags & 2) || flags > 15 || registrations == 64) return INVALID;
+    for (int i = 0; i < registrations; ++i)
+        if ((char *)address < registered[i].start + registered[i].size && registered[i].start < (char *)address + size) return REGISTERED;
+    registered[registrations].start = address;
+    registered[registrations].size = size;
+    registered[registrations++].flags = flags;
+    ++pieces;
+    return OK;
+}
+API int cuMemHostUnregister(void *address) {
+    NEED_CONTEXT;
+    for (int i = 0; i < registrations; ++i)
+        if (registered[i].start == address) {
+            registered[i] = registered[--registrations];
+            --pieces;
+            return OK;
+        }
+    return UNREGISTERED;
+}
+API int fake_registered(void) { return registrations; }
+API unsigned fake_flags(void *address) {
+    for (int i = 0; i < registrations; ++i)
+        if (registered[i].start == address) return registered[i].flags;
+    return 0;
+}
 
 static Queue *new_queue(void) { Queue *queue = calloc(1, sizeof *queue); queue->work = calloc(MOST, sizeof(Work)); return queue; }
 static void drop_queue(Queue *queue) { free(queue->work); free(queue); }

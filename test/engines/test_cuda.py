@@ -70,16 +70,19 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     return library
 
 
+@pytest.mark.parametrize('register', ['', 'plain', 'none', 'unseen'])
 @pytest.mark.parametrize('binding', BINDINGS)
-def test_a_back_end_does_what_it_must(driver, kernels, binding):
+def test_a_back_end_does_what_it_must(driver, kernels, binding, register):
+    """``register``: what the driver says to memory that is there already."""
     if find_spec(binding.split('.')[0]) is None:
         pytest.skip(f'{binding} is not installed')
     environment = {
         **os.environ,
         'LD_LIBRARY_PATH': os.pathsep.join([str(driver), os.environ.get('LD_LIBRARY_PATH', '')]),
         'CHECK_BINDING': binding,
+        'FAKE_REGISTER': register,
     }
-    if kernels:
+    if kernels and not register:
         environment['FAKE_KERNELS'] = str(kernels)
     command = [
         sys.executable,
@@ -90,6 +93,7 @@ def test_a_back_end_does_what_it_must(driver, kernels, binding):
         '-p',
         'no:cacheprovider',
         str(HERE / 'checks_on_driver.py'),
+        *(['-k', 'describes or map_host or maps or MapHost'] if register else []),
     ]
     done = subprocess.run(command, env=environment, text=True, capture_output=True)
     assert not done.returncode, done.stdout + done.stderr
