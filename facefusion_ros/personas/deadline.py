@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 
 from facefusion_ros.faces.alignment import similarity, whole_face
 from facefusion_ros.faces.cascade import require
+from facefusion_ros.personas.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +102,11 @@ class DeadlineEnhancer:
         self._share, self._rest = np.zeros((2, size, size), np.float32)
         self._count = 0
 
-        self._changed = threading.Condition()
-        # The rest is shared with the thread, under that lock.
+        # The rest is shared with the worker, under its lock.
         self._tracks: dict[int, _Track] = {}
-        self._error: Exception | None = None
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name='enhancer', daemon=True)
-        self._thread.start()
+        self._turn = 0
+        self._running, self._result = (_Job(np.zeros_like(self._moved)) for _ in '12')
+        self._worker = Worker('enhancer', self._take, self._run, self._done)
 
     def enhance(
         self, track_id: int, patch: NDArray[np.uint8], landmarks: NDArray[np.floating], out: NDArray[np.uint8]
@@ -131,12 +129,10 @@ class DeadlineEnhancer:
         job.pixels[...] = patch
         job.landmarks[...] = landmarks
         job.stamp_ns, job.number = now, self._count
-        with self._changed:
+        with self._worker.changed:
             track.filled, track.waiting, track.pending = track.waiting, job, True
-            self._changed.notify_all()
-            if settings.budget_s > 0:
-                self._changed.wait_for(lambda: track.ready.number == self._count or self._error, settings.budget_s)
-            error, self._error = self._error, None
+            self._worker.changed.notify_all()
+            error = self._worker.wait(lambda: track.ready.number == self._count, settings.budget_s)
             if track.ready.number > track.shown.number:
                 track.ready, track.shown = track.shown, track.ready
         if error is not None:
@@ -145,10 +141,7 @@ class DeadlineEnhancer:
 
     def close(self) -> None:
         """End the thread, when the network has done what it is at; may be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._worker.close()
 
     def _show(
         self,
@@ -185,7 +178,7 @@ class DeadlineEnhancer:
         track = self._tracks.get(track_id)
         if track is None:
             track = _Track(self._size)
-            with self._changed:
+            with self._worker.changed:
                 limit = self.settings.max_age_s * 1e9
                 for known in [key for key, each in self._tracks.items() if now - each.asked_ns > limit]:
                     del self._tracks[known]
@@ -193,32 +186,19 @@ class DeadlineEnhancer:
         track.asked_ns = now
         return track
 
-    def _next(self) -> _Track | None:
-        """Return the face whose turn it is; the lock is held."""
+    def _take(self) -> _Track | None:
+        """Take the patch of the face whose turn it is."""
         pending = [track for track in self._tracks.values() if track.pending]
-        return min(pending, key=lambda track: track.turn, default=None)
+        track = min(pending, key=lambda track: track.turn, default=None)
+        if track is not None:
+            self._turn += 1
+            track.turn, track.pending = self._turn, False
+            self._running, track.waiting = track.waiting, self._running
+        return track
 
-    def _work(self) -> None:
-        running, result = (_Job(np.zeros_like(self._moved)) for _ in '12')
-        turn = 0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next() is not None)
-                track = self._next()
-                if self._closed or track is None:
-                    return
-                turn += 1
-                track.turn, track.pending = turn, False
-                running, track.waiting = track.waiting, running
-            error: Exception | None = None
-            try:
-                self._enhancer.enhance(running.pixels, running.landmarks, result.pixels)
-            except Exception as raised:  # noqa: BLE001 - whatever it is, it belongs to the caller, who gets it
-                error = raised
-            with self._changed:
-                if error is None:
-                    result.describe(running)
-                    track.ready, result = result, track.ready
-                else:
-                    self._error = error
-                self._changed.notify_all()
+    def _run(self, _: _Track) -> None:
+        self._enhancer.enhance(self._running.pixels, self._running.landmarks, self._result.pixels)
+
+    def _done(self, track: _Track) -> None:
+        self._result.describe(self._running)
+        track.ready, self._result = self._result, track.ready

@@ -69,7 +69,7 @@ def setup():
     yield made
     made.permit(1000)
     made.deadline.close()
-    assert not made.deadline._thread.is_alive()
+    assert not made.deadline._worker._thread.is_alive()
 
 
 def test_what_is_done_within_the_budget_is_shown(setup):
