@@ -27,6 +27,8 @@ class Role(str, Enum):
     SWAPPER = 'swapper'
     ENHANCER = 'enhancer'
     MASK = 'mask'
+    BACKGROUND = 'background'
+    """Restores the whole frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class TensorForm:
     """What the family uses it for: ``picture``, ``source``, ``weight``, ``mask``, ``score_8`` ... ."""
     shape: tuple[int | str | None, ...]
     """Per dimension a size; a letter that stands for the same size wherever it appears (``h`` and ``w`` are those of
-    the picture), also as ``h/32``; or None for any. A dimension that a file leaves open fits everything."""
+    the picture), also as ``h/32`` or ``h*4``; or None for any. A dimension that a file leaves open fits everything."""
     dtype: str = 'float'
     """``float`` is float32 or float16, whichever the file declares; ``number`` also float64."""
     names: tuple[str, ...] = ()

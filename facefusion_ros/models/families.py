@@ -26,8 +26,8 @@ from facefusion_ros.models.section import Section, read_sections
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIMENSION = re.compile(r'[a-z](/[1-9]\d*)?')
-"""A dimension of a form that is not a number: a letter, or a letter over a number."""
+DIMENSION = re.compile(r'[a-z]([/*][1-9]\d*)?')
+"""A dimension of a form that is not a number: a letter, or a letter over or times a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _form(section: Section) -> TensorForm:
         shape = tuple(section.value('shape', list))
         for size in shape:
             if not (size is None or (isinstance(size, int) and size > 0) or DIMENSION.fullmatch(str(size))):
-                section.refuse('shape', f'{size!r} must be a size, a letter such as h, h/32, or null')
+                section.refuse('shape', f'{size!r} must be a size, a letter such as h, h/32, h*4, or null')
         return TensorForm(
             role=section.value('role', str),
             shape=shape,

@@ -111,7 +111,7 @@ def _fit(graph: Graph, family: Family) -> tuple[Recognition | None, str]:
             reason = reason or f'outputs: {out}'
             continue
         size = (sizes['w'], sizes['h']) if {'h', 'w'} <= sizes.keys() else None
-        if size and (wrong := _wrong_size(family, size)):
+        if wrong := _wrong_size(family, sizes.get('w'), sizes.get('h')):
             return None, wrong
         weight = _weight(graph, family)
         if family.weight and weight is None:
@@ -186,18 +186,21 @@ def _bind(tensor: GraphTensor, form: TensorForm, sizes: Mapping[str, int]) -> di
                 return None
             continue
         letter, _, over = wanted.partition('/')
-        full = size * int(over or 1)
-        if {**sizes, **bound}.get(letter, full) != full:
+        letter, _, times = letter.partition('*')
+        full, rest = divmod(size * int(over or 1), int(times or 1))
+        if rest or {**sizes, **bound}.get(letter, full) != full:
             return None
         bound[letter] = full
     return bound
 
 
-def _wrong_size(family: Family, size: tuple[int, int]) -> str:
-    if family.sizes and (size[0] != size[1] or size[0] not in family.sizes):
-        return f'its picture is {size[0]}x{size[1]}, not {" or ".join(f"{s}x{s}" for s in family.sizes)}'
-    if size[0] % family.multiple or size[1] % family.multiple:
-        return f'its picture is {size[0]}x{size[1]}, which are no multiples of {family.multiple}'
+def _wrong_size(family: Family, width: int | None, height: int | None) -> str:
+    known = {side for side in (width, height) if side}
+    picture = f'its picture is {_times((width, height))}'
+    if family.sizes and (len(known) > 1 or not known <= set(family.sizes)):
+        return f'{picture}, not {" or ".join(f"{s}x{s}" for s in family.sizes)}'
+    if any(side % family.multiple for side in known):
+        return f'{picture}, which are no multiples of {family.multiple}'
     return ''
 
 

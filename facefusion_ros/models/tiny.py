@@ -6,7 +6,8 @@ next to nothing. What they return makes sense, so that a whole pipeline runs wit
 - a detector finds one face in the middle of any picture (``FACE_BOX`` and ``FACE_POINTS`` of the input's size);
 - landmarks are those of a face that fills its crop;
 - a swapper returns its target slightly blurred and tinted by the source; an enhancer sharpens;
-- a mask is an ellipse.
+- a mask is an ellipse;
+- a background is enlarged and sharpened.
 
 The weights are drawn from the seed: the same seed writes the same file.
 """
@@ -428,6 +429,29 @@ def _bisenet(graph: _Graph) -> None:
     graph.output(logits, 'output', 1, 19, 512, 512)
 
 
+# Backgrounds.
+
+
+def _larger(times: int) -> Callable[[_Graph], None]:
+    """Make each pixel ``times`` as wide and high, interpolated and slightly sharpened, by the layers of SRVGGNet."""
+    at = (np.arange(times) + 0.5) / times - 0.5
+    # Of the row before, this row and the next, for each of the rows that it becomes.
+    taps = np.stack([np.maximum(-at, 0), 1 - np.abs(at), np.maximum(at, 0)], axis=1)
+    kernels = np.einsum('ay,bx->abyx', taps, taps)
+
+    def build(graph: _Graph) -> None:
+        # As the published export has it: what goes in and what comes out are of one name, not of one size.
+        shape = ('batch_size', 3, 'height', 'width')
+        picture = graph.input('input', *shape)
+        sharp = np.full((3, 3), -1 / 9)
+        sharp[1, 1] += 1
+        kernel = (kernels + graph.rng.uniform(0.1, 0.2) * sharp).reshape(times * times, 1, 3, 3)
+        pixels = graph.op('Conv', picture, graph.weight(np.tile(kernel, (3, 1, 1, 1))), pads=[1, 1, 1, 1], group=3)
+        graph.output(graph.op('DepthToSpace', pixels, blocksize=times, mode='CRD'), 'output', *shape)
+
+    return build
+
+
 _BUILDERS: dict[str, Callable[[_Graph], None]] = {
     'yolov4_tiny': _yolov4_tiny,
     'yoloface': _yoloface,
@@ -457,4 +481,6 @@ _BUILDERS: dict[str, Callable[[_Graph], None]] = {
     'restoreformer': _enhancer(512, '2359'),
     'xseg': _xseg,
     'bisenet': _bisenet,
+    'real_esrgan_x2': _larger(2),
+    'real_esrgan_x4': _larger(4),
 }

@@ -36,6 +36,7 @@ def test_the_mission_s_families_are_there():
     )
     assert {'codeformer', 'codeformer_256', 'gfpgan', 'gpen', 'restoreformer'} <= set(roles[Role.ENHANCER])
     assert roles[Role.MASK] == ['xseg', 'bisenet']
+    assert roles[Role.BACKGROUND] == ['real_esrgan_x2', 'real_esrgan_x4']
     for family in families.values():
         assert family.name in families
         assert family.reference
@@ -97,6 +98,8 @@ def test_templates_have_faces_of_the_right_size_the_right_way_up():
         ('yunet_2023_mar.onnx', 'MIT', True),
         ('hyperswap_1a_256.onnx', 'ResearchRAIL-MS', False),
         ('hififace_unofficial_256.onnx', 'unknown', False),
+        ('RealESRGAN_x4plus.onnx', 'BSD-3-Clause', True),
+        ('realesr-general-x4v3.onnx', 'BSD-3-Clause', True),
     ],
 )
 def test_licences_of_published_files(file, licence, commercial):

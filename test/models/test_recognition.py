@@ -13,6 +13,8 @@ from facefusion_ros.models.recognition import input_shapes, recognise
 from facefusion_ros.models.tiny import family_names
 
 LOOK_THE_SAME = (('ghost', 'simswap', 'hififace'), ('gfpgan', 'gpen', 'restoreformer'))
+OF_ANY_SIZE = ('gfpgan', 'gpen', 'gpen_256', 'restoreformer', 'real_esrgan_x2', 'real_esrgan_x4')
+"""Look the same where a file leaves the size of its pictures open."""
 
 
 @pytest.fixture
@@ -58,6 +60,8 @@ def test_each_family_is_recognised_as_itself(family, tiny_network):
 def test_what_looks_the_same_is_called_ambiguous_unless_said(family, tiny_network):
     graph = read_graph(tiny_network(family))
     same = next((group for group in LOOK_THE_SAME if family in group), (family,))
+    if None in graph.inputs[0].shape[2:]:
+        same = OF_ANY_SIZE
     if len(same) == 1 or family == 'restoreformer':
         # The name of its output tells RestoreFormer++.
         assert know(graph, file_name='network.onnx').family.name == family
@@ -213,6 +217,53 @@ def test_morph_is_optional(edited):
     found = know(edited('dfm', lambda graph: graph.input.pop()))
     assert found.inputs == {'picture': 'in_face:0'}
     assert found.outputs['mask'] == 'out_celeb_face_mask:0'
+
+
+@pytest.mark.parametrize(('family', 'times'), [('real_esrgan_x2', 2), ('real_esrgan_x4', 4)])
+def test_a_larger_picture_tells_the_family_whatever_the_file_is_called(edited, family, times):
+    def fix(graph):
+        resize(graph.input, d0=1, d2=90, d3=160)
+        resize(graph.output, d0=1, d2=90 * times, d3=160 * times)
+
+    found = know(edited(family, fix))
+    assert found.family.name == family
+    assert found.size == (160, 90)
+
+
+def test_a_picture_that_is_not_so_many_times_larger_is_refused(edited):
+    def fix(graph):
+        resize(graph.input, d0=1, d2=90, d3=160)
+        resize(graph.output, d0=1, d2=361, d3=640)
+
+    with pytest.raises(ModelError, match=r'none is a picture of 1x3xh\*4xw\*4; there are output \[1, 3, 361, 640\]'):
+        know(edited('real_esrgan_x4', fix), 'real_esrgan_x4')
+
+
+def test_sides_that_a_family_cannot_halve_are_refused(edited):
+    def fix(graph):
+        resize(graph.input, d0=1, d2=91, d3=160)
+        resize(graph.output, d0=1, d2=182, d3=320)
+
+    with pytest.raises(ModelError, match='its picture is 160x91, which are no multiples of 2'):
+        know(edited('real_esrgan_x2', fix), 'real_esrgan_x2')
+
+
+@pytest.mark.parametrize(
+    ('file', 'family'),
+    [
+        ('RealESRGAN_x2plus.onnx', 'real_esrgan_x2'),
+        ('RealESRGAN_x4plus.onnx', 'real_esrgan_x4'),
+        ('RealESRGAN_x4plus_anime_6B.onnx', 'real_esrgan_x4'),
+        ('realesr-general-x4v3.onnx', 'real_esrgan_x4'),
+        ('realesr-animevideov3.onnx', 'real_esrgan_x4'),
+        ('real_esrgan_x2_fp16.onnx', 'real_esrgan_x2'),
+        ('span_kendata_x4.onnx', 'real_esrgan_x4'),
+    ],
+)
+def test_published_backgrounds_of_any_size_are_known_by_name(tiny_network, file, family):
+    graph = read_graph(tiny_network(family))
+    assert know(graph, file_name=file).family.name == family
+    assert input_shapes(know(graph, file_name=file), graph.inputs, (160, 90)) == {'input': (1, 3, 90, 160)}
 
 
 @pytest.mark.parametrize('family', family_names())

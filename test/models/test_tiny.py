@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from facefusion_ros.engines.ort import OrtEngine
+from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.landmarks import LandmarkNetwork, five
 from facefusion_ros.faces.network import NetworkDetector
 from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.graph import read_graph
+from facefusion_ros.models.recognition import input_shapes, recognise
 from facefusion_ros.models.tiny import (
     FACE_BOX,
     FACE_POINTS,
@@ -46,8 +48,11 @@ def test_an_unknown_family_is_named(tmp_path):
 
 @pytest.mark.parametrize('family', family_names())
 def test_it_runs_and_returns_finite_numbers_of_its_outputs_shapes(family, tiny_network):
-    engine = OrtEngine(tiny_network(family))
-    inputs = {s.name: np.full([n or 1 for n in s.shape], 0.25, s.dtype) for s in engine.inputs}
+    graph = read_graph(tiny_network(family))
+    engine = OrtEngine(
+        graph.path, OrtSettings(shapes=input_shapes(recognise(graph, catalogue()), graph.inputs, (64, 32)))
+    )
+    inputs = {s.name: np.full(s.shape, 0.25, s.dtype) for s in engine.inputs}
     outputs = {s.name: np.full([n or 1 for n in s.shape], np.nan, s.dtype) for s in engine.outputs}
     engine.run(inputs, outputs)
     for name, values in outputs.items():
@@ -104,3 +109,16 @@ def test_codeformers_weight_keeps_more_of_the_picture(tiny_network):
         engine.run({'input': picture, 'weight': np.array([weight])}, {'output': out})
         change.append(float(np.abs(out - picture).mean()))
     assert change[0] > change[1] > change[2] == 0
+
+
+@pytest.mark.parametrize(('family', 'times'), [('real_esrgan_x2', 2), ('real_esrgan_x4', 4)])
+def test_a_background_is_enlarged_where_it_is(family, times, tiny_network):
+    engine = OrtEngine(tiny_network(family))
+    rows, columns = np.mgrid[:12, :20]
+    picture = np.stack([rows / 20, columns / 20, (rows + columns) / 40])[None].astype(np.float32)
+    out = np.full((1, 3, 12 * times, 20 * times), np.nan, np.float32)
+    engine.run({'input': picture}, {'output': out})
+    # The mean of the pixels that one becomes is that pixel, on a slope that nothing sharpens.
+    means = out.reshape(3, 12, times, 20, times).mean(axis=(2, 4))
+    np.testing.assert_allclose(means[:, 1:-1, 1:-1], picture[0, :, 1:-1, 1:-1], atol=1e-5)
+    assert (np.diff(out[0, 0, times:-times], axis=0) > 0).all()
