@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
-    from onnx import TensorProto, ValueInfoProto
+    from onnx import ModelProto, TensorProto, ValueInfoProto
 
 # Field numbers of onnx.proto (onnx/onnx on GitHub) and the wire format of protocol buffers
 # (protobuf.dev/programming-guides/encoding): a file is read field by field, and the weights' values are stepped over.
@@ -96,25 +96,8 @@ def read_graph(path: Path) -> Graph:
     Raises ModelError where it is not ONNX, is cut short, or lacks files with its weights; OSError where it cannot be
     opened.
     """
-    onnx = _onnx()
-    with _opened(path) as data:
-        head, nodes, weights = bytearray(), bytearray(), []
-        for number, field_start, start, end in _fields(data, 0, len(data), path):
-            if number != _MODEL_GRAPH:
-                head += data[field_start:end]
-                continue
-            for within, part_start, value, part_end in _fields(data, start, end, path):
-                if within == _GRAPH_INITIALIZER:
-                    weights.append(_without_values(data, value, part_end, path))
-                else:
-                    nodes += data[part_start:part_end]
-        model, graph = _parsed(onnx.ModelProto, bytes(head), path), _parsed(onnx.GraphProto, bytes(nodes), path)
-    if not model.ir_version:
-        raise ModelError(f'{path}: is not an ONNX file')
-    if not model.opset_import:
-        raise ModelError(f'{path}: is cut short: its end, with the versions of its operators, is missing; get it again')
-    if not graph.node or not graph.output:
-        raise ModelError(f'{path}: is not an ONNX network: it has no nodes or no outputs')
+    model = read_skeleton(path)
+    graph, weights = model.graph, model.graph.initializer
     read = {name for node in graph.node for name in node.input}
     names = {weight.name for weight in weights}
     return Graph(
@@ -128,6 +111,37 @@ def read_graph(path: Path) -> Graph:
         opset=max((o.version for o in model.opset_import if o.domain in {'', 'ai.onnx'}), default=0),
         producer=f'{_text(model.producer_name)} {_text(model.producer_version)}'.strip(),
     )
+
+
+def read_skeleton(path: Path, kept_bytes: int = 0) -> ModelProto:
+    """Read an ONNX file whose weights of more than ``kept_bytes`` have a name, a type and a shape, but no values.
+
+    Raises ModelError and OSError as ``read_graph`` does, but for files with weights, which are not looked for.
+    """
+    onnx = _onnx()
+    with _opened(path) as data:
+        head, nodes, weights = bytearray(), bytearray(), []
+        for number, field_start, start, end in _fields(data, 0, len(data), path):
+            if number != _MODEL_GRAPH:
+                head += data[field_start:end]
+                continue
+            for within, part_start, value, part_end in _fields(data, start, end, path):
+                if within != _GRAPH_INITIALIZER:
+                    nodes += data[part_start:part_end]
+                elif part_end - value > kept_bytes:
+                    weights.append(_without_values(data, value, part_end, path))
+                else:
+                    weights.append(_parsed(onnx.TensorProto, data[value:part_end], path))
+        model, graph = _parsed(onnx.ModelProto, bytes(head), path), _parsed(onnx.GraphProto, bytes(nodes), path)
+    if not model.ir_version:
+        raise ModelError(f'{path}: is not an ONNX file')
+    if not model.opset_import:
+        raise ModelError(f'{path}: is cut short: its end, with the versions of its operators, is missing; get it again')
+    if not graph.node or not graph.output:
+        raise ModelError(f'{path}: is not an ONNX network: it has no nodes or no outputs')
+    model.graph.CopyFrom(graph)
+    model.graph.initializer.extend(weights)
+    return model
 
 
 def read_weight(path: Path, name: str) -> NDArray[np.generic]:

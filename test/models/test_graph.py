@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from facefusion_ros.models.entry import ModelError
-from facefusion_ros.models.graph import read_graph, read_weight
+from facefusion_ros.models.graph import read_graph, read_skeleton, read_weight
 from facefusion_ros.models.tiny import family_names
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -55,6 +55,19 @@ def test_weights_are_not_loaded(tmp_path):
     tracemalloc.stop()
     assert graph.parameters == weight.size
     assert peak < 200_000 < weight.nbytes
+
+
+def test_a_skeleton_keeps_small_weights_alone(tiny_network):
+    path = tiny_network('inswapper')
+    whole, skeleton = onnx.load(path), read_skeleton(path, 100)
+    assert skeleton.graph.node == whole.graph.node
+    assert [value.name for value in skeleton.graph.output] == [value.name for value in whole.graph.output]
+    kept = 0
+    for weight, left in zip(whole.graph.initializer, skeleton.graph.initializer, strict=True):
+        assert (left.name, left.dims, left.data_type) == (weight.name, weight.dims, weight.data_type)
+        assert left == weight or (not left.raw_data and weight.ByteSize() > 100)
+        kept += left == weight
+    assert 0 < kept < len(whole.graph.initializer)
 
 
 def test_the_real_yunet(yunet_file):
