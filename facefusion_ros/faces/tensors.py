@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PictureTensor:
-    """The picture input of a network, filled from BGR pixels without allocating."""
+    """The picture input of a network, of one picture or several, filled from BGR pixels without allocating."""
 
     def __init__(
         self,
@@ -26,11 +26,12 @@ class PictureTensor:
         preprocessing: Preprocessing,
         size: tuple[int, int],
         multiple: int = 1,
+        count: int = 1,
     ) -> None:
-        """Allocate for one picture. ``size`` (width, height) is used where the file leaves it open.
+        """Allocate for ``count`` pictures. ``size`` (width, height) is used where the file leaves it open.
 
-        Raises EngineError where the input is no picture of three channels, its sides are no multiples of ``multiple``,
-        or it is not of float32 or float16.
+        Raises EngineError where the input is no picture of three channels or is for another number of them, its sides
+        are no multiples of ``multiple``, or it is not of float32 or float16.
         """
         self.name = spec.name
         self._planar = preprocessing.layout == 'nchw'
@@ -39,8 +40,8 @@ class PictureTensor:
                 f'input {spec.name} has shape {spec.shape}, which is no picture in {preprocessing.layout}: '
                 'set the right family for this file'
             )
-        if spec.shape[0] not in (1, None):
-            raise EngineError(f'input {spec.name} takes {spec.shape[0]} pictures at once: export the file for one')
+        if spec.shape[0] not in (count, None):
+            raise EngineError(f'input {spec.name} takes {spec.shape[0]} pictures at once: export the file for {count}')
         if spec.dtype not in (np.float32, np.float16):
             raise EngineError(f'input {spec.name} is of {spec.dtype}: export the file with float32 or float16 inputs')
         height, width = spec.shape[2:] if self._planar else spec.shape[1:3]
@@ -50,7 +51,7 @@ class PictureTensor:
             raise EngineError(
                 f'input {spec.name} of {self.size[0]}x{self.size[1]} pixels: sides must be multiples of {multiple}'
             )
-        shape = (1, 3, *self.size[::-1]) if self._planar else (1, *self.size[::-1], 3)
+        shape = (count, 3, *self.size[::-1]) if self._planar else (count, *self.size[::-1], 3)
         self.array: NDArray[np.floating] = np.zeros(shape, spec.dtype)
         """What is given to the engine."""
         swap = preprocessing.colour == 'rgb'
@@ -59,21 +60,21 @@ class PictureTensor:
         self._gain = (preprocessing.scale / std).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
 
-    def fill(self, pixels: NDArray[np.uint8]) -> None:
-        """Take a (height, width, 3) BGR picture of the tensor's size."""
+    def fill(self, pixels: NDArray[np.uint8], place: int = 0) -> None:
+        """Take a (height, width, 3) BGR picture of the tensor's size, as the one at this place of ``count``."""
         for i, channel in enumerate(self._channels):
-            plane = self.array[0, i] if self._planar else self.array[0, ..., i]
+            plane = self.array[place, i] if self._planar else self.array[place, ..., i]
             np.multiply(pixels[..., channel], self._gain[i], out=plane, dtype=np.float32, casting='same_kind')
             if self._offset[i]:
                 np.add(plane, self._offset[i], out=plane, dtype=np.float32, casting='same_kind')
 
 
-def fits(spec: TensorSpec, shape: Sequence[int]) -> bool:
-    """Whether an output can be of this shape; one is 1, leading, and the batch, may be missing from ``shape``."""
+def fits(spec: TensorSpec, shape: Sequence[int], count: int = 1) -> bool:
+    """Whether a tensor can be of this shape, ``count`` times: a leading dimension, which for one may be missing."""
     rank = len(spec.shape) - len(shape)
     return (
-        rank in (0, 1)
-        and all(n in (1, None) for n in spec.shape[:rank])
+        rank in ((0, 1) if count == 1 else (1,))
+        and all(n in (count, None) for n in spec.shape[:rank])
         and all(n in (m, None) for n, m in zip(spec.shape[rank:], shape, strict=True))
     )
 
@@ -93,6 +94,6 @@ def arrange(engine: Engine, shapes: Sequence[Sequence[int]]) -> tuple[TensorSpec
     return tuple(found)
 
 
-def allocate(spec: TensorSpec, shape: Sequence[int]) -> NDArray[np.generic]:
-    """Make an array for an output of this shape, which ``fits``."""
-    return np.zeros((*(1,) * (len(spec.shape) - len(shape)), *shape), spec.dtype)
+def allocate(spec: TensorSpec, shape: Sequence[int], count: int = 1) -> NDArray[np.generic]:
+    """Make an array for a tensor of this shape, ``count`` times, which ``fits``."""
+    return np.zeros((*(count,) * (len(spec.shape) - len(shape)), *shape), spec.dtype)

@@ -62,23 +62,38 @@ def recognise(graph: Graph, known: Catalogue, family: str | None = None, file_na
 
 
 def input_shapes(
-    found: Recognition | ModelEntry, graph_inputs: Sequence[GraphTensor], usual: tuple[int, int] = (640, 640)
+    found: Recognition | ModelEntry,
+    graph_inputs: Sequence[GraphTensor],
+    usual: tuple[int, int] = (640, 640),
+    batch: int = 1,
 ) -> dict[str, tuple[int, ...]]:
     """Shapes, by the file's names, for the inputs that a file leaves open in a dimension.
 
-    A picture has the size of the file, else of its family, else the ``usual`` width and height; a batch is one.
+    A picture has the size of the file, else of its family, else the ``usual`` width and height. A batch is one, or
+    ``batch`` where every input that has one leaves it open: so ``NetworkSwapper`` wants it for a boost, squared.
     """
     size = found.size or found.family.size or usual
     letters = {'w': size[0], 'h': size[1]}
+    tensors = {tensor.name: tensor for tensor in graph_inputs}
+    pairs = [
+        (form, tensors[found.inputs[form.role]])
+        for form in found.family.inputs
+        if found.inputs.get(form.role) in tensors
+    ]
+    if any(tensor.shape[0] for form, tensor in pairs if _has_batch(form)):
+        batch = 1
     shapes = {}
-    for form in found.family.inputs:
-        tensor = next((each for each in graph_inputs if each.name == found.inputs.get(form.role)), None)
-        if tensor is not None and None in tensor.shape:
-            shapes[tensor.name] = tuple(
-                there or (wanted if isinstance(wanted, int) else letters.get(wanted or '', 1))
-                for there, wanted in zip(tensor.shape, form.shape, strict=True)
-            )
+    for form, tensor in pairs:
+        if None in tensor.shape:
+            wanted = [n if isinstance(n, int) else letters.get(n or '', 1) for n in form.shape]
+            wanted[:1] = [batch] if _has_batch(form) else wanted[:1]
+            shapes[tensor.name] = tuple(there or n for there, n in zip(tensor.shape, wanted, strict=True))
     return shapes
+
+
+def _has_batch(form: TensorForm) -> bool:
+    """Whether the first dimension counts pictures; a single number, such as DFM's morph value, is for all of them."""
+    return len(form.shape) > 1 and form.shape[0] == 1
 
 
 def _by_file_name(fits: Sequence[Recognition], file_name: str) -> list[Recognition]:

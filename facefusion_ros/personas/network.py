@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,13 @@ Without a mask the network has changed the whole crop, and the fade hides where 
 0.3, face_masker.py)."""
 
 _MORPH = 0.75
-"""How far an AMP model goes from the face before the camera to the persona, 0 to 1 (DeepFaceLive's default)."""
+"""How far an AMP model goes from the face before the camera to the persona, 0 to 1: where DeepFaceLive's slider stands
+until it is moved (iperov/DeepFaceLive, apps/DeepFaceLive/backend/FaceSwapDFM.py, on_tick)."""
+
+MOST_BOOST = 4
+"""A boost costs its square in pictures to redraw."""
+_LARGEST_BOOSTED_PX = 256
+"""Larger networks are detailed as they are, and slow."""
 
 _MASKS = ('mask', 'target_mask')
 
@@ -41,18 +48,32 @@ class NetworkSwapper:
 
     Makes its buffers once; ``swap`` allocates nothing of the patch's or the frame's size, but for what ``faces.crop``
     needs to shrink a face that is larger than the patch.
+
+    With a boost of k the same part of the frame is cropped with k times the network's pixels to a side. Every k-th
+    pixel of every k-th row makes a picture for the network: the whole face, k * k times, shifted by 1/k of a pixel
+    from one to the next; what the network makes of them is woven together again in the same way. FaceFusion 3 calls it
+    pixel boost (facefusion/processors/pixel_boost.py); its pictures all lie to one side of the unboosted one, these
+    around it. Where the file leaves the number of pictures open, or it is k * k, they go through in one run.
     """
 
     def __init__(
-        self, engine: Engine, entry: ModelEntry, persona: Shown, source: NDArray[np.generic] | None = None
+        self,
+        engine: Engine,
+        entry: ModelEntry,
+        persona: Shown,
+        source: NDArray[np.generic] | None = None,
+        boost: int = 1,
     ) -> None:
         """Fit the buffers to the network and tell it who is shown.
 
         ``entry``: of the store, with the file's names of inputs and outputs. ``source``: of ``source_vector`` or
-        ``source_picture`` for this family; None where the identity is in the weights. Raises ModelError where the entry
-        is of no swapper or ``source`` does not suit it, EngineError where the network is not as the entry says,
-        PersonaError where nobody agreed.
+        ``source_picture`` for this family; None where the identity is in the weights. ``boost``: 1 to MOST_BOOST, and 1
+        for networks of more than 256 pixels. Raises ModelError where the entry is of no swapper or ``source`` or
+        ``boost`` does not suit it, EngineError where the network is not as the entry says, PersonaError where nobody
+        agreed.
         """
+        if not 1 <= boost <= MOST_BOOST:
+            raise ModelError(f'a boost of {boost} cannot be: give 1 (none) to {MOST_BOOST}')
         if not persona.consent.strip():
             raise PersonaError(f'{persona.name} has no consent: write who agreed to be shown, to what and when')
         family = entry.family
@@ -61,13 +82,21 @@ class NetworkSwapper:
         self._persona, self._engine, self._template = persona, engine, family.template
         inputs, outputs = _by_role(engine.inputs, entry.inputs), _by_role(engine.outputs, entry.outputs)
 
+        # Pictures in one run: all of a boost, or one after the other.
+        count = boost * boost
+        told = [inputs['source']] if 'source' in inputs else []
+        if any(spec.shape[:1] not in ((None,), (count,)) for spec in (inputs['picture'], *told, *outputs.values())):
+            count = 1
         open_size = entry.size or family.size or (256, 256)
-        self._tensor = PictureTensor(inputs['picture'], family.preprocessing, open_size)
-        self._size = self._tensor.size[0]
-        if self._tensor.size != (self._size, self._size):
+        self._tensor = PictureTensor(inputs['picture'], family.preprocessing, open_size, count=count)
+        side = self._tensor.size[0]
+        if self._tensor.size != (side, side):
             raise EngineError(f'{entry.name} takes pictures of {self._tensor.size}: a swapper needs square ones')
+        if boost > 1 and side > _LARGEST_BOOSTED_PX:
+            raise ModelError(f'{entry.name} has {side} pixels, which need no boost: set it to 1')
+        self._boost, self._size = boost, boost * side
         self._inputs: dict[str, NDArray[np.generic]] = {self._tensor.name: self._tensor.array}
-        self._inputs |= _source_input(entry, inputs.get('source'), source)
+        self._inputs |= _source_input(entry, inputs.get('source'), source, count)
         if 'morph' in inputs:
             self._inputs[inputs['morph'].name] = np.full(1, _MORPH, inputs['morph'].dtype)
         if missing := [spec.name for spec in engine.inputs if spec.name not in self._inputs]:
@@ -80,25 +109,27 @@ class NetworkSwapper:
 
         def planes(role: str, channels: int) -> NDArray[np.generic]:
             spec = outputs[role]
-            square = (self._size, self._size)
-            shape = (channels, *square) if planar else (*square, channels)
-            if not fits(spec, shape):
+            shape = (channels, side, side) if planar else (side, side, channels)
+            if not fits(spec, shape, count):
                 raise EngineError(
                     f'output {spec.name} of {entry.name} is {spec.shape}, not {shape}: set another family'
                 )
-            self._outputs[spec.name] = allocate(spec, shape)
-            made = self._outputs[spec.name].reshape(shape)
-            return made if planar else np.moveaxis(made, 2, 0)
+            self._outputs[spec.name] = allocate(spec, shape, count)
+            made = self._outputs[spec.name].reshape((count, *shape))
+            return made if planar else np.moveaxis(made, 3, 1)
 
-        self._picture = planes('picture', 3)
-        self._masks = [planes(role, 1)[0] for role in _MASKS if role in outputs]
+        self._pictures = planes('picture', 3)
+        self._masks = [planes(role, 1)[:, 0] for role in _MASKS if role in outputs]
         self._channels = (2, 1, 0) if family.preprocessing.colour == 'rgb' else (0, 1, 2)
         meaning = family.range or PictureRange((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         # Half a step more, because numbers are cut off on their way to integers.
         self._gain = [np.float32(255 * std) for std in meaning.std]
         self._offset = [np.float32(255 * mean + 0.5) for mean in meaning.mean]
         self._crop = np.zeros((self._size, self._size, 3), np.uint8)
-        self._plane = np.zeros((self._size, self._size), np.float32)
+        self._plane = np.zeros((side, side), np.float32)
+        every = [slice(start, None, boost) for start in range(boost)]
+        shifts = list(product(every, every))
+        self._runs = [shifts[start : start + count] for start in range(0, len(shifts), count)]
         self._fade = _fade(self._size, _EDGE if self._masks else _BOX)
 
     @property
@@ -108,7 +139,7 @@ class NetworkSwapper:
 
     @property
     def size(self) -> int:
-        """Width and height of the patches, pixels: those of the network's picture."""
+        """Width and height of the patches, pixels: those of the network's picture, times the boost."""
         return self._size
 
     def swap(self, frame_pixels: NDArray[np.uint8], face: Face, out: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -118,28 +149,37 @@ class NetworkSwapper:
         """
         if out.shape != (self._size, self._size, 4) or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f'out must be C-contiguous uint8 ({self._size}, {self._size}, 4), not {out.shape}')
-        image_from_patch = image_from_crop(self._template, self._size, face.landmarks)
+        image_from_patch = image_from_crop(self._template, self._size // self._boost, face.landmarks)
+        # The same area in more pixels; edge stays on edge, half a pixel before the first one's centre.
+        image_from_patch[:, :2] /= self._boost
+        image_from_patch[:, 2] -= image_from_patch[:, :2].sum(axis=1) * ((self._boost - 1) / 2)
         crop(frame_pixels, image_from_patch, self._crop)
-        self._tensor.fill(self._crop)
-        self._engine.run(self._inputs, self._outputs)
-        for values, channel, gain, offset in zip(self._picture, self._channels, self._gain, self._offset, strict=True):
-            self._write(values, gain, offset, out[..., channel])
-        alpha = out[..., 3]
-        alpha[...] = self._fade
-        for mask in self._masks:
-            # The crop's buffer is free again.
-            free = self._crop[..., 0]
-            self._write(mask, np.float32(255), np.float32(0.5), free)
-            np.minimum(alpha, free, out=alpha)
+        out[..., 3] = self._fade
+        for shifts in self._runs:
+            for place, shift in enumerate(shifts):
+                self._tensor.fill(self._crop[shift], place)
+            self._engine.run(self._inputs, self._outputs)
+            for place, shift in enumerate(shifts):
+                self._read(place, out[shift])
         return image_from_patch
 
-    def _write(self, values: NDArray[np.generic], gain: np.float32, offset: np.float32, out: NDArray[np.uint8]) -> None:
+    def _read(self, place: int, out: NDArray[np.uint8]) -> None:
+        """Write colours and mask of the run's picture at this place."""
+        colours = zip(self._pictures[place], self._channels, self._gain, self._offset, strict=True)
+        for values, channel, gain, offset in colours:
+            np.copyto(out[..., channel], self._bytes(values, gain, offset), casting='unsafe')
+        alpha = out[..., 3]
+        for masks in self._masks:
+            mask = self._bytes(masks[place], np.float32(255), np.float32(0.5))
+            np.minimum(mask, alpha, out=alpha, dtype=np.float32, casting='unsafe')
+
+    def _bytes(self, values: NDArray[np.generic], gain: np.float32, offset: np.float32) -> NDArray[np.float32]:
         np.multiply(values, gain, out=self._plane, dtype=np.float32, casting='same_kind')
         np.add(self._plane, offset, out=self._plane)
         np.clip(self._plane, 0, 255, out=self._plane)
         if np.isnan(self._plane.sum()):
             raise EngineError('the swapper gives values that are no numbers: run this network with higher precision')
-        np.copyto(out, self._plane, casting='unsafe')
+        return self._plane
 
 
 def _by_role(specs: tuple[TensorSpec, ...], names: Mapping[str, str]) -> dict[str, TensorSpec]:
@@ -150,9 +190,9 @@ def _by_role(specs: tuple[TensorSpec, ...], names: Mapping[str, str]) -> dict[st
 
 
 def _source_input(
-    entry: ModelEntry, spec: TensorSpec | None, source: NDArray[np.generic] | None
+    entry: ModelEntry, spec: TensorSpec | None, source: NDArray[np.generic] | None, count: int
 ) -> dict[str, NDArray[np.generic]]:
-    """Return the array that says who is shown, by its input's name; empty where the weights say it."""
+    """Return the array that says ``count`` times who is shown, by its input's name; empty where the weights say it."""
     told = entry.family.source
     if told is None or spec is None:
         if source is not None:
@@ -163,16 +203,17 @@ def _source_input(
         given = 'nothing' if source is None else f'an array {source.shape}'
         raise ModelError(f'{entry.name} needs a source {told.kind} {wanted} of who is shown, and was given {given}')
     if told.kind == 'picture':
-        tensor = PictureTensor(spec, told.preprocessing, (told.size, told.size))
+        tensor = PictureTensor(spec, told.preprocessing, (told.size, told.size), count=count)
         if tensor.size != (told.size, told.size):
             raise EngineError(
                 f'input {spec.name} of {entry.name} is no picture of {told.size} pixels: set another family'
             )
-        tensor.fill(source.astype(np.uint8))
+        for place in range(count):
+            tensor.fill(source.astype(np.uint8), place)
         return {tensor.name: tensor.array}
-    if not fits(spec, wanted):
+    if not fits(spec, wanted, count):
         raise EngineError(f'input {spec.name} of {entry.name} is {spec.shape}, not 512 numbers: set another family')
-    vector = allocate(spec, wanted)
+    vector = allocate(spec, wanted, count)
     vector[...] = source
     return {spec.name: vector}
 

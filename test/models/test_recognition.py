@@ -279,3 +279,12 @@ def test_an_open_picture_takes_the_familys_size_else_the_usual(edited):
     assert input_shapes(know(graph), graph.inputs, (320, 256)) == {'input': (1, 3, 256, 640)}
     graph = edited('arcface', lambda graph: resize(graph.input, d2=None, d3=None))
     assert input_shapes(know(graph), graph.inputs) == {'input.1': (1, 3, 112, 112)}
+
+
+def test_a_batch_is_set_where_every_input_leaves_it_open(edited):
+    graph = edited('dfm', lambda graph: resize(graph.input[1:], d0=None))
+    assert input_shapes(know(graph), graph.inputs, batch=4) == {'in_face:0': (4, 224, 224, 3), 'morph_value:0': (1,)}
+    graph = edited('inswapper', lambda graph: resize(graph.input, d0=None))
+    assert input_shapes(know(graph), graph.inputs, batch=9) == {'target': (9, 3, 128, 128), 'source': (9, 512)}
+    graph = edited('inswapper', lambda graph: resize(graph.input[:1], d0=None))
+    assert input_shapes(know(graph), graph.inputs, batch=9) == {'target': (1, 3, 128, 128)}

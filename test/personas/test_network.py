@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from facefusion_ros.engines.engine import EngineError
-from facefusion_ros.engines.ort import OrtEngine
+from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 from facefusion_ros.faces.alignment import apply, invert
 from facefusion_ros.faces.crop import crop
 from facefusion_ros.faces.face import Face
 from facefusion_ros.models.entry import ModelEntry, ModelError, Role
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
-from facefusion_ros.models.recognition import recognise
+from facefusion_ros.models.recognition import input_shapes, recognise
 from facefusion_ros.models.tiny import write_tiny
 from facefusion_ros.personas.network import NetworkSwapper
 from facefusion_ros.personas.persona import PersonaError
@@ -167,24 +167,27 @@ def test_another_source_gives_another_face(network, swapper, scene, name) -> Non
     np.testing.assert_array_equal(first, again)
 
 
-@pytest.mark.parametrize('name', FAMILIES)
-def test_nothing_of_a_patchs_size_is_allocated(swapper, scene, name) -> None:
-    plugged = swapper(name)
+def allocated_by(plugged, frame, face):
+    """Bytes that a later swap takes at most."""
     out = np.zeros((plugged.size, plugged.size, 4), np.uint8)
-    # No larger than the patch: a larger one is first shrunk, which takes memory of the patch's size.
-    face = Face(FACE.box, 1.0, (LANDMARKS - LANDMARKS.mean(axis=0)) * 0.3 + LANDMARKS.mean(axis=0))
     # numpy converts numbers through buffers of a fixed size, larger than the smallest patch: make them small.
     before = np.setbufsize(256)
     try:
-        plugged.swap(scene, face, out)
+        plugged.swap(frame, face, out)
         tracemalloc.start()
-        plugged.swap(scene, face, out)
-        _, peak = tracemalloc.get_traced_memory()
+        plugged.swap(frame, face, out)
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         np.setbufsize(before)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_nothing_of_a_patchs_size_is_allocated(swapper, scene, name) -> None:
+    # No larger than the patch: a larger one is first shrunk, which takes memory of the patch's size.
+    face = Face(FACE.box, 1.0, (LANDMARKS - LANDMARKS.mean(axis=0)) * 0.3 + LANDMARKS.mean(axis=0))
     # Less than one plane of the patch, of one byte for a pixel.
-    assert peak < plugged.size**2
+    assert allocated_by(swapper(name), scene, face) < swapper(name).size ** 2
 
 
 def test_it_says_who_is_shown(network, swapper) -> None:
@@ -224,12 +227,12 @@ def test_a_network_that_is_not_as_the_entry_says_is_refused_in_one_line(network)
         assert '\n' not in str(error.value)
 
 
-def inswapper_of(path, nodes, kind=TensorProto.FLOAT):
+def inswapper_of(path, nodes, kind=TensorProto.FLOAT, boost=1, batch=1):
     """A swapper whose network is made of these nodes, from ``target`` to ``o``."""
-    shape = [1, 3, 128, 128]
+    shape = [batch, 3, 128, 128]
     inputs = [
         helper.make_tensor_value_info('target', kind, shape),
-        helper.make_tensor_value_info('source', kind, [1, 512]),
+        helper.make_tensor_value_info('source', kind, [batch, 512]),
     ]
     output = helper.make_tensor_value_info('o', kind, shape)
     numbers = [helper.make_tensor(name, kind, [1], [value]) for name, value in (('three', 3.0), ('one', 1.0))]
@@ -238,7 +241,7 @@ def inswapper_of(path, nodes, kind=TensorProto.FLOAT):
     family = catalogue().family('inswapper')
     names = {'picture': 'target', 'source': 'source'}
     entry = ModelEntry('net', family, path.name, '', '', False, '', (128, 128), names, {'picture': 'o'})
-    return NetworkSwapper(OrtEngine(path), entry, WHO, source_for(family))
+    return NetworkSwapper(OrtEngine(path), entry, WHO, source_for(family), boost)
 
 
 def test_what_is_no_number_is_an_error(tmp_path, scene) -> None:
@@ -259,12 +262,146 @@ def test_what_is_brighter_than_white_is_white_in_either_precision(tmp_path, kind
     np.testing.assert_allclose(out[..., :3], np.clip(3.0 * there - 255, 0, 255), atol=1)
 
 
-@pytest.mark.parametrize('kind', [TensorProto.FLOAT, TensorProto.FLOAT16])
-def test_a_network_that_gives_its_picture_back_changes_nothing(tmp_path, scene, kind) -> None:
-    same = inswapper_of(tmp_path / 'same.onnx', [helper.make_node('Identity', ['target'], ['o'])], kind)
-    out, there = np.zeros((128, 128, 4), np.uint8), np.zeros((128, 128, 3), np.uint8)
-    crop(scene, same.swap(scene, FACE, out), there)
-    np.testing.assert_array_equal(out[..., :3], there)
+SAME = [helper.make_node('Identity', ['target'], ['o'])]
+NOISE = np.random.default_rng(7).integers(0, 256, (720, 1280, 3)).astype(np.uint8)
+
+
+class Counted:
+    """An engine that counts its runs."""
+
+    def __init__(self, engine):
+        self.inputs, self.outputs, self.runs, self._engine = engine.inputs, engine.outputs, 0, engine
+
+    def run(self, inputs, outputs):
+        self.runs += 1
+        self._engine.run(inputs, outputs)
+
+
+def loaded_for(path, family, pictures):
+    """A tiny network whose batch is open, loaded for this many pictures at once, and its entry."""
+    write_tiny(family, path)
+    model = onnx.load(path)
+    entry = entry_of(path, family)
+    for value in (*model.graph.input, *model.graph.output):
+        if len(value.type.tensor_type.shape.dim) > 1:
+            value.type.tensor_type.shape.dim[0].dim_param = 'n'
+    for number in model.graph.initializer:
+        if number.dims == [4] and number.data_type == TensorProto.INT64:  # (1, 3, 1, 1): a colour for each picture
+            number.CopyFrom(onnx.numpy_helper.from_array(np.array([-1, 3, 1, 1]), number.name))
+    onnx.save(model, path)
+    shapes = input_shapes(entry, read_graph(path).inputs, batch=pictures)
+    return Counted(OrtEngine(path, OrtSettings(shapes=shapes))), entry
+
+
+def masked_by_red(path, family, batch, side=48):
+    """Write a network that gives its picture back, and as mask the red of it; return its entry."""
+    family = catalogue().family(family)
+    names = {form.role: form.names[0] for form in family.inputs if form.role != 'morph'}
+    outputs = {form.role: form.role for form in family.outputs}
+
+    def value(name, channels):
+        shape = (
+            [batch, channels, side, side] if family.preprocessing.layout == 'nchw' else [batch, side, side, channels]
+        )
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    inputs = [value(names['picture'], 3)]
+    if 'source' in names:
+        inputs.append(helper.make_tensor_value_info(names['source'], TensorProto.FLOAT, [batch, 512]))
+    red, axis = (0, 1) if family.preprocessing.layout == 'nchw' else (2, 3)
+    numbers = [helper.make_tensor('red', TensorProto.INT64, [1], [red])]
+    numbers += [helper.make_tensor('std', TensorProto.FLOAT, [1], [family.preprocessing.std[0]])]
+    numbers += [helper.make_tensor('mean', TensorProto.FLOAT, [1], [family.preprocessing.mean[0]])]
+    nodes = [
+        helper.make_node('Identity', [names['picture']], ['picture']),
+        helper.make_node('Gather', [names['picture'], 'red'], ['only'], axis=axis),
+        helper.make_node('Mul', ['only', 'std'], ['less']),
+    ]
+    nodes += [helper.make_node('Add', ['less', 'mean'], [role]) for role in outputs if role != 'picture']
+    made = [value(role, 3 if role == 'picture' else 1) for role in outputs]
+    model = helper.make_model(
+        helper.make_graph(nodes, 'net', inputs, made, numbers),
+        opset_imports=[helper.make_opsetid('', 17)],
+        ir_version=8,
+    )
+    onnx.save_model(model, str(path))
+    return ModelEntry('net', family, path.name, '', '', False, '', (side, side), names, outputs)
+
+
+class TestBoost:
+    @pytest.mark.parametrize('kind', [TensorProto.FLOAT, TensorProto.FLOAT16])
+    @pytest.mark.parametrize('batch', [1, 'n', 'all'])
+    @pytest.mark.parametrize('boost', [1, 2, 3, 4])
+    def test_a_network_that_gives_its_picture_back_changes_nothing(self, tmp_path, kind, batch, boost) -> None:
+        batch = boost * boost if batch == 'all' else batch
+        same = inswapper_of(tmp_path / 'same.onnx', SAME, kind, boost, batch)
+        assert same.size == 128 * boost
+        out, there = np.zeros((same.size, same.size, 4), np.uint8), np.zeros((same.size, same.size, 3), np.uint8)
+        crop(NOISE, same.swap(NOISE, FACE, out), there)
+        np.testing.assert_array_equal(out[..., :3], there)
+
+    @pytest.mark.parametrize('family', ['inswapper', 'ghost', 'uniface'])
+    @pytest.mark.parametrize('boost', [2, 3])
+    def test_all_at_once_is_the_same_as_one_after_the_other(self, tmp_path, family, boost) -> None:
+        pictures, runs = [], []
+        for count in (boost * boost, 1):
+            engine, entry = loaded_for(tmp_path / f'{count}.onnx', family, count)
+            plugged = NetworkSwapper(engine, entry, WHO, source_for(entry.family), boost)
+            pictures.append(np.zeros((plugged.size, plugged.size, 4), np.uint8))
+            plugged.swap(NOISE, FACE, pictures[-1])
+            runs.append(engine.runs)
+        assert runs == [1, boost * boost]
+        np.testing.assert_array_equal(*pictures)
+        assert pictures[0].std() > 20
+
+    @pytest.mark.parametrize('family', ['hyperswap', 'dfm'])
+    @pytest.mark.parametrize('batch', [1, 'n'])
+    @pytest.mark.parametrize('boost', [1, 2, 4])
+    def test_each_picture_has_its_own_mask(self, tmp_path, family, batch, boost) -> None:
+        path = tmp_path / 'mask.onnx'
+        entry = masked_by_red(path, family, batch)
+        plugged = NetworkSwapper(OrtEngine(path), entry, WHO, source_for(entry.family), boost)
+        size = plugged.size
+        out, there = np.zeros((size, size, 4), np.uint8), np.zeros((size, size, 3), np.uint8)
+        crop(NOISE, plugged.swap(NOISE, FACE, out), there)
+        inner = slice(size // 8, -size // 8)
+        np.testing.assert_array_equal(out[inner, inner, 3], there[inner, inner, 2])
+        assert (out[..., 3] <= there[..., 2]).all()
+        assert not out[:BORDER_PX, :, 3].any()
+        assert not out[:, -BORDER_PX:, 3].any()
+
+    @pytest.mark.parametrize('boost', [2, 3, 4])
+    def test_it_shows_the_same_part_of_the_frame(self, network, scene, boost) -> None:
+        engine, entry = network('inswapper')
+        corners = {}
+        for k in (1, boost):
+            plugged = NetworkSwapper(engine, entry, WHO, source_for(entry.family), k)
+            image_from_patch = plugged.swap(scene, FACE, np.zeros((plugged.size, plugged.size, 4), np.uint8))
+            far = plugged.size - 0.5
+            corners[k] = apply(image_from_patch, [[-0.5, -0.5], [far, -0.5], [-0.5, far], [far, far]])
+        np.testing.assert_allclose(corners[boost], corners[1], atol=1e-6)
+
+    @pytest.mark.parametrize('pictures', [1, 4])
+    def test_nothing_of_a_patchs_size_is_allocated(self, tmp_path, pictures) -> None:
+        engine, entry = loaded_for(tmp_path / 'net.onnx', 'inswapper', pictures)
+        plugged = NetworkSwapper(engine, entry, WHO, source_for(entry.family), 2)
+        face = Face(FACE.box, 1.0, (LANDMARKS - LANDMARKS.mean(axis=0)) * 0.3 + LANDMARKS.mean(axis=0))
+        assert allocated_by(plugged, NOISE, face) < plugged.size**2
+
+    @pytest.mark.parametrize('boost', [-1, 0, 5])
+    def test_what_cannot_be_is_refused_in_one_line(self, network, boost) -> None:
+        engine, entry = network('inswapper')
+        with pytest.raises(ModelError, match=r'^a boost of -?\d cannot be: give 1 \(none\) to 4$'):
+            NetworkSwapper(engine, entry, WHO, source_for(entry.family), boost)
+
+    def test_a_large_network_needs_none(self, network) -> None:
+        engine, entry = network('simswap_512')
+        with pytest.raises(ModelError, match=r'^simswap_512 has 512 pixels, which need no boost: set it to 1$'):
+            NetworkSwapper(engine, entry, WHO, source_for(entry.family), 2)
+
+    def test_a_network_for_another_number_of_pictures_is_refused(self, tmp_path) -> None:
+        with pytest.raises(EngineError, match=r'takes 4 pictures at once: export the file for 1$'):
+            inswapper_of(tmp_path / 'four.onnx', SAME, boost=3, batch=4)
 
 
 @pytest.mark.parametrize('shape', [(128, 128, 3), (256, 256, 4)])
