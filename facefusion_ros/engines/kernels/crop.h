@@ -1,17 +1,22 @@
-/* NV12 to a planar crop: affine map, bilinear, normalised, in one pass. crop.py describes the fields. */
+/* A part of an NV12 or BGR frame to a network's input: averaged to a grid, mapped, bilinear, normalised, in one pass.
+ * crop.py describes the fields. */
 #pragma once
 #include "pixel.h"
 
 struct CropTask {
-    const unsigned char *luma;
+    const unsigned char *pixels;
     const unsigned char *chroma;
     void *output;
-    int luma_pitch, chroma_pitch;
-    int frame_width, frame_height;
+    int pitch, chroma_pitch, pixel_step;
+    int region_width, region_height;
+    int grid_width, grid_height;
     int width, height;
-    int border;
+    int left, top, right, bottom;
+    int grey;
     int blue_first;
-    float frame_from_crop[6];
+    int channel_step, column_step;
+    float cell_width, cell_height;
+    float grid_from_crop[6];
     float gain[3];
     float offset[3];
     int black, luma_share, v_to_red, v_to_green, u_to_green, u_to_blue;
@@ -23,13 +28,13 @@ struct Colour {
 
 /* The shifts below are of negative numbers too: arithmetic in CUDA and in every C++ compiler, by rule since C++20. */
 PER_PIXEL Colour colour_at(const CropTask &task, int x, int y) {
-    if (task.border >= 0 && (x < 0 || y < 0 || x >= task.frame_width || y >= task.frame_height)) {
-        Colour outside = {(float)task.border, (float)task.border, (float)task.border};
-        return outside;
+    const unsigned char *row = task.pixels + (long long)y * task.pitch;
+    if (task.pixel_step) {
+        row += (long long)x * task.pixel_step;
+        Colour plain = {(float)row[2], (float)row[1], (float)row[0]};
+        return plain;
     }
-    x = within(x, 0, task.frame_width - 1);
-    y = within(y, 0, task.frame_height - 1);
-    int above_black = task.luma[(long long)y * task.luma_pitch + x] - task.black;
+    int above_black = row[x] - task.black;
     const unsigned char *uv = task.chroma + (long long)(y >> 1) * task.chroma_pitch + (x & ~1);
     int u = uv[0] - 128, v = uv[1] - 128;
     int light = (above_black > 0 ? above_black : 0) * task.luma_share + (1 << 19);
@@ -41,17 +46,54 @@ PER_PIXEL Colour colour_at(const CropTask &task, int x, int y) {
     return colour;
 }
 
+/* Mean of the pixels under a cell of the grid, each by how much of it lies there; the nearest cell beyond the grid. */
+PER_PIXEL Colour cell_at(const CropTask &task, int column, int row) {
+    float left = (float)within(column, 0, task.grid_width - 1) * task.cell_width;
+    float top = (float)within(row, 0, task.grid_height - 1) * task.cell_height;
+    float right = fminf(left + task.cell_width, (float)task.region_width);
+    float bottom = fminf(top + task.cell_height, (float)task.region_height);
+    Colour sum = {0.0f, 0.0f, 0.0f};
+    for (int y = (int)top; (float)y < bottom; ++y) {
+        Colour line = {0.0f, 0.0f, 0.0f};
+        for (int x = (int)left; (float)x < right; ++x) {
+            float share = fminf((float)x + 1.0f, right) - fmaxf((float)x, left);
+            Colour colour = colour_at(task, x, y);
+            line.red = line.red + colour.red * share;
+            line.green = line.green + colour.green * share;
+            line.blue = line.blue + colour.blue * share;
+        }
+        float share = fminf((float)y + 1.0f, bottom) - fmaxf((float)y, top);
+        sum.red = sum.red + line.red * share;
+        sum.green = sum.green + line.green * share;
+        sum.blue = sum.blue + line.blue * share;
+    }
+    float area = (right - left) * (bottom - top);
+    Colour mean = {sum.red / area, sum.green / area, sum.blue / area};
+    return mean;
+}
+
+PER_PIXEL Colour seen_from(const CropTask &task, int column, int row) {
+    if (column < task.left || row < task.top || column >= task.right || row >= task.bottom) {
+        Colour beside = {(float)task.grey, (float)task.grey, (float)task.grey};
+        return beside;
+    }
+    Place place = place_of(task.grid_from_crop, column, row, task.grid_width, task.grid_height);
+    Colour p00 = cell_at(task, place.x, place.y), p01 = cell_at(task, place.x + 1, place.y);
+    Colour p10 = cell_at(task, place.x, place.y + 1), p11 = cell_at(task, place.x + 1, place.y + 1);
+    Colour colour = {
+        bilinear(p00.red, p01.red, p10.red, p11.red, place),
+        bilinear(p00.green, p01.green, p10.green, p11.green, place),
+        bilinear(p00.blue, p01.blue, p10.blue, p11.blue, place),
+    };
+    return colour;
+}
+
 template <typename Number> PER_PIXEL void crop_pixel(const CropTask &task, int column, int row) {
     if (column >= task.width || row >= task.height) return;
-    Place place = place_of(task.frame_from_crop, column, row, task.frame_width, task.frame_height);
-    Colour p00 = colour_at(task, place.x, place.y), p01 = colour_at(task, place.x + 1, place.y);
-    Colour p10 = colour_at(task, place.x, place.y + 1), p11 = colour_at(task, place.x + 1, place.y + 1);
-    float red = bilinear(p00.red, p01.red, p10.red, p11.red, place);
-    float green = bilinear(p00.green, p01.green, p10.green, p11.green, place);
-    float blue = bilinear(p00.blue, p01.blue, p10.blue, p11.blue, place);
-    long long plane = (long long)task.width * task.height;
-    Number *at = (Number *)task.output + (long long)row * task.width + column;
-    write_number(at, (task.blue_first ? blue : red) * task.gain[0] + task.offset[0]);
-    write_number(at + plane, green * task.gain[1] + task.offset[1]);
-    write_number(at + 2 * plane, (task.blue_first ? red : blue) * task.gain[2] + task.offset[2]);
+    Colour seen = seen_from(task, column, row);
+    float first = task.blue_first ? seen.blue : seen.red, last = task.blue_first ? seen.red : seen.blue;
+    Number *at = (Number *)task.output + ((long long)row * task.width + column) * task.column_step;
+    write_number(at, first * task.gain[0] + task.offset[0]);
+    write_number(at + task.channel_step, seen.green * task.gain[1] + task.offset[1]);
+    write_number(at + 2LL * task.channel_step, last * task.gain[2] + task.offset[2]);
 }
