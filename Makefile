@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 # Of each release whose interface the tests hold the engine against; 1 MB each, no TensorRT in them.
 TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7.0 \
-	tensorrt-cu13-bindings==10.13.3.9 tensorrt-cu13-bindings==11.4.0.106
+	tensorrt-cu13-bindings==10.13.3.9 tensorrt-cu13-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
 SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test test-rtx check format clean
 
 install: $(VENV)/.installed
 
@@ -25,18 +25,28 @@ $(VENV)/.installed: $(VENV)/.ros $(SOURCES)
 	@$(PIP) --no-build-isolation '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.ros requirements/test.txt
+$(VENV)/.test: $(VENV)/.ros requirements/test.txt Makefile
 	@$(PIP) --requirement requirements/test.txt
 	@for BINDING in $(TENSORRT_BINDINGS); do \
 		$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/tensorrt $$BINDING || exit 1; done \
 		|| echo 'TensorRT bindings could not be had: what is held against them is left out of the tests' >&2
 	@touch $@
 
+# Beside the environment, not in it: ONNX Runtime would find a provider there that no other test is meant to have.
+$(VENV)/.rtx: $(VENV)/.ros requirements/rtx.txt
+	@echo 'Fetching TensorRT-RTX (about 150 MB) ...'
+	@rm -rf $@ $(VENV)/tensorrt-rtx
+	@$(PIP) --no-deps --target $(VENV)/tensorrt-rtx --requirement requirements/rtx.txt 2>$(VENV)/rtx.log && touch $@ \
+		|| echo 'TensorRT-RTX could not be had, so no network is built with it: see $(VENV)/rtx.log' >&2
+
 demo: $(VENV)/.installed
 	@$(BIN)/facefusion-ros demo --out out
 
 test: $(VENV)/.installed $(VENV)/.test check
 	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest --cov --cov-report=term:skip-covered
+
+test-rtx: $(VENV)/.installed $(VENV)/.test $(VENV)/.rtx
+	@test ! -f $(VENV)/.rtx || TENSORRT_RTX=$(abspath $(VENV)/tensorrt-rtx) $(BIN)/pytest -m rtx
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Networks in TensorRT.
 
-What has been checked: behaviour against a runtime without a GPU, and that all that is used of TensorRT's module exists
-in the bindings of 10.3, 10.7, 10.13 and 11.4. No engine has been built or run on a GPU.
+What has been checked: behaviour against a runtime without a GPU; that all that is used of TensorRT's module exists in
+the bindings of 10.3, 10.7, 10.13, 10.16 and 11.4; and that TensorRT-RTX, its sibling for PCs, parses and builds what
+goes in here. No engine has been run on a GPU.
 """
 
 from __future__ import annotations

@@ -215,8 +215,12 @@ def _build(
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, voice.logger)
     if not parser.parse_from_file(str(path)):
+        # The parser's own words: what it logs is those, between a dump of the node.
+        voice.errors.clear()
         for index in range(parser.num_errors):
-            voice.errors.append(str(parser.get_error(index).desc()))
+            error = parser.get_error(index)
+            where = f'{error.node_operator()} {error.node_name()}'.strip()
+            voice.errors.append(f'{where}: {error.desc()}' if where else str(error.desc()))
         raise _unbuildable(voice, f'TensorRT {trt.__version__} does not take {path} ({typing} typing)')
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
@@ -236,6 +240,7 @@ def _build(
     monitor = _monitor(trt, progress) if progress and Features.of(trt).progress else None
     if monitor is not None:
         config.progress_monitor = monitor
+    voice.errors.clear()
     serialized = builder.build_serialized_network(network, config)
     if monitor is not None and monitor.stopped:
         raise EngineError(f'the build of {path} was given up: {monitor.stopped}')

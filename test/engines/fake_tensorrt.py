@@ -210,6 +210,12 @@ def tensorrt(cuda: FakeCuda, refusals: Refusals, *, eleven: bool, version: str =
         def desc(self) -> str:
             return self._text
 
+        def node_name(self) -> str:
+            return ''
+
+        def node_operator(self) -> str:
+            return ''
+
     class ITensor:
         def __init__(self, name: str, shape: tuple[int, ...]) -> None:
             self.name = name

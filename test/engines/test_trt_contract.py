@@ -2,11 +2,8 @@
 
 The bindings are small wheels on PyPI (1 MB each, of TensorRT's Python side only); they load over libraries that hold
 nothing. The behaviour tests run on a module that has nothing but what is compared here, so that a call that a version
-lacks fails here or there. Put the wheels for this Python into a folder and name it:
-
-    for spec in tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7.0 tensorrt-cu13-bindings==10.13.3.9 \
-        tensorrt-cu13-bindings==11.4.0.106; do pip download --no-deps --dest wheels "$spec"; done
-    TENSORRT_WHEELS=wheels pytest test/engines/test_trt_contract.py
+lacks fails here or there. `make test` fetches the wheels (TENSORRT_BINDINGS in the Makefile) and names their folder in
+TENSORRT_WHEELS. JetPack 7.2 has TensorRT 10.16.2; of 10.16 PyPI has 10.16.1 at the latest.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-VERSIONS = ('10.3.0', '10.7.0', '10.13.3.9', '11.4.0.106')
+VERSIONS = ('10.3.0', '10.7.0', '10.13.3.9', '10.16.1.11', '11.4.0.106')
 LIBRARIES = ('nvinfer', 'nvinfer_plugin', 'nvonnxparser')
 
 _spec = importlib.util.spec_from_file_location('fake_tensorrt', Path(__file__).with_name('fake_tensorrt.py'))
@@ -54,7 +51,7 @@ print(json.dumps({'made': made, 'version': trt.__version__, 'kinds': kinds, 'fun
 def wheel(version: str) -> Path:
     folder = os.environ.get('TENSORRT_WHEELS')
     if not folder:
-        pytest.skip('TENSORRT_WHEELS names no folder with the wheels of the bindings (see the top of this file)')
+        pytest.skip('TENSORRT_WHEELS names no folder with the wheels of the bindings (make test names it)')
     tag = f'cp{sys.version_info.major}{sys.version_info.minor}'
     found = list(Path(folder).rglob(f'tensorrt_cu1?_bindings-{version}-{tag}-*.whl'))
     if not found:
