@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -634,7 +635,10 @@ _ALIGNMENT = 256
 
 
 class DevicePool:
-    """Device memory of a fixed size, taken once and lent in pieces, so that a program's use of it cannot grow."""
+    """Device memory of a fixed size, taken once and lent in pieces, so that a program's use of it cannot grow.
+
+    May be used by several threads at once.
+    """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self._cuda = cuda
@@ -642,39 +646,53 @@ class DevicePool:
         with cuda.current():
             self._start = cuda.allocate(self.size)
         self._lent: dict[int, int] = {}
+        self._lock = Lock()
 
     @property
     def free_bytes(self) -> int:
         """What is not lent, in one piece or in several."""
-        return self.size - sum(self._lent.values())
+        with self._lock:
+            return self._free_bytes()
 
     def take(self, size: int, purpose: str) -> int:
-        """Lend size bytes and give their address, a multiple of 256; raises DeviceMemoryError with the purpose."""
+        """Lend size bytes and give their address, a multiple of 256.
+
+        Raises DeviceMemoryError with the purpose where they are not free, EngineError where the pool is closed.
+        """
         wanted = _aligned(max(size, 1))
-        at = self._start
-        for address in sorted(self._lent):
-            if address - at >= wanted:
-                break
-            at = address + self._lent[address]
-        if at + wanted > self._start + self.size:
-            raise DeviceMemoryError(
-                f'{purpose} takes {-(-wanted >> 10)} KiB of device memory, and of the pool of {self.size >> 10} KiB '
-                f'{self.free_bytes >> 10} are free: make the pool larger'
-            )
-        self._lent[at] = wanted
-        return at
+        with self._lock:
+            if not self._start:
+                raise EngineError(f'{purpose} takes device memory of a pool that is closed: open another')
+            at = self._start
+            for address in sorted(self._lent):
+                if address - at >= wanted:
+                    break
+                at = address + self._lent[address]
+            if at + wanted > self._start + self.size:
+                raise DeviceMemoryError(
+                    f'{purpose} takes {-(-wanted >> 10)} KiB of device memory, and of the pool of '
+                    f'{self.size >> 10} KiB {self._free_bytes() >> 10} are free: make the pool larger'
+                )
+            self._lent[at] = wanted
+            return at
 
     def give_back(self, address: int) -> None:
         """Return a piece."""
-        del self._lent[address]
+        with self._lock:
+            del self._lent[address]
 
     def close(self) -> None:
-        """Free the pool; may be called twice."""
-        if self._start:
-            with self._cuda.current():
-                self._cuda.free(self._start)
-            self._start = self.size = 0
-            self._lent.clear()
+        """Free the pool; may be called twice. Raises EngineError where a piece is lent, which stays usable."""
+        with self._lock:
+            if self._lent:
+                raise EngineError(f'the pool has lent {len(self._lent)} pieces: close the networks that use it first')
+            if self._start:
+                with self._cuda.current():
+                    self._cuda.free(self._start)
+                self._start = self.size = 0
+
+    def _free_bytes(self) -> int:
+        return self.size - sum(self._lent.values())
 
 
 def _aligned(size: int) -> int:

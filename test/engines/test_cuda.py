@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -171,3 +172,41 @@ class TestPool:
         pool.take(512 << 10, 'the detector')
         with pytest.raises(DeviceMemoryError, match=r'the swapper takes 600 KiB .* pool of 1024 KiB 512 are free'):
             pool.take(600 << 10, 'the swapper')
+
+    def test_is_closed_once_all_is_back(self):
+        memory = Memory()
+        pool = DevicePool(memory, 1 << 20)  # type: ignore[arg-type]
+        piece = pool.take(1, 'the detector')
+        with pytest.raises(EngineError, match='has lent 1 pieces: close the networks that use it first'):
+            pool.close()
+        assert memory.pieces == [1 << 20]
+        pool.give_back(piece)
+        pool.close()
+        pool.close()
+        assert memory.pieces == []
+        with pytest.raises(EngineError, match='the swapper takes device memory of a pool that is closed'):
+            pool.take(1, 'the swapper')
+
+    def test_nothing_is_lent_of_what_is_being_freed(self):
+        refusals: list[str] = []
+
+        def late() -> None:
+            try:
+                pool.take(1, 'a late thread')
+            except EngineError as error:
+                refusals.append(str(error))
+
+        class Slow(Memory):
+            """Memory for which others ask while it is freed."""
+
+            def free(self, address: int) -> None:
+                thread.start()
+                # It has to wait for the end of this; were it served, that would be in time.
+                thread.join(0.1)
+                super().free(address)
+
+        thread = threading.Thread(target=late)
+        pool = DevicePool(Slow(), 10_000)  # type: ignore[arg-type]
+        pool.close()
+        thread.join()
+        assert refusals == ['a late thread takes device memory of a pool that is closed: open another']
