@@ -68,7 +68,7 @@ def test_add_list_and_verify(models, tiny, folder):
         0,
         [
             'name        role      family      size     licence',
-            'codeformer  enhancer  codeformer  512x512  S-Lab-1.0 (not for commercial use)',
+            'codeformer  enhancer  codeformer  512x512  LicenseRef-S-Lab-1.0 (not for commercial use)',
             'yunet       detector  yunet       640x640  MIT',
         ],
     )

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.licenses import canonicalize_license_expression  # pytest brings it
 
 from facefusion_ros.faces.alignment import ARCFACE_112
 from facefusion_ros.models.entry import ModelError, Role
@@ -91,12 +92,12 @@ def test_templates_have_faces_of_the_right_size_the_right_way_up():
 @pytest.mark.parametrize(
     ('file', 'licence', 'commercial'),
     [
-        ('inswapper_128_fp16.onnx', 'InsightFace-NonCommercial', False),
-        ('codeformer.onnx', 'S-Lab-1.0', False),
+        ('inswapper_128_fp16.onnx', 'LicenseRef-InsightFace-NonCommercial', False),
+        ('codeformer.onnx', 'LicenseRef-S-Lab-1.0', False),
         ('GFPGANv1.4.onnx', 'Apache-2.0', True),
         ('yunet_n_640_640.onnx', 'Apache-2.0', True),
         ('yunet_2023_mar.onnx', 'MIT', True),
-        ('hyperswap_1a_256.onnx', 'ResearchRAIL-MS', False),
+        ('hyperswap_1a_256.onnx', 'LicenseRef-ResearchRAIL-MS', False),
         ('hififace_unofficial_256.onnx', 'unknown', False),
         ('RealESRGAN_x4plus.onnx', 'BSD-3-Clause', True),
         ('realesr-general-x4v3.onnx', 'BSD-3-Clause', True),
@@ -106,6 +107,11 @@ def test_licences_of_published_files(file, licence, commercial):
     known = catalogue().known_file(file)
     assert known.licence == licence
     assert catalogue().commercial(known.licence) is commercial
+
+
+def test_licences_are_called_as_spdx_calls_them():
+    for name in catalogue().licences.keys() - {'unknown'}:
+        assert canonicalize_license_expression(name) == name
 
 
 def test_an_unlisted_licence_is_taken_not_to_allow_commercial_use():

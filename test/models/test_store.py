@@ -109,7 +109,7 @@ def test_an_unknown_licence_must_be_stated_or_accepted(store, brought):
     with pytest.raises(ModelError, match='its licence is not known: state it with --licence'):
         store.add(file)
     assert not store.add(file, accept_noncommercial=True).commercial
-    assert store.add(file, licence='proprietary').commercial
+    assert store.add(file, licence='LicenseRef-proprietary').commercial
 
 
 def test_a_network_that_does_not_run_is_not_added(store, brought):
