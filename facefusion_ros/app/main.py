@@ -20,11 +20,15 @@ from facefusion_ros.errors import FacefusionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from facefusion_ros.personas.patches import PatchSettings
+
 # The commands import what they need when they run: `detect` should not wait for ROS, nor `doctor` fail without it.
 # ruff: noqa: PLC0415
 
 EXTRAS = {'onnx': 'inference', 'onnxruntime': 'inference', 'skimage': 'demo'}
 """What is installed only with an extra of the package."""
+
+SELECTIONS = ('one', 'many', 'identity')
 
 BENCHES = ('transport', 'stages', 'inference', 'precision')
 
@@ -78,22 +82,27 @@ def parser() -> argparse.ArgumentParser:
     sub = command('replay', _replay, 'run a bag through the pipeline, frame by frame and deterministically')
     sub.add_argument('bag', type=Path, help='an .mcap file or a rosbag2 folder')
     sub.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
-    sub.add_argument('--persona', default='porcelain', help='a built-in persona or a folder (porcelain)')
     sub.add_argument('--topic', help="the camera's pictures (the first Image, else CompressedImage)")
     sub.add_argument('--frames', action='store_true', help='also write every output frame as PNG')
+    _describe_patches(sub)
 
     sub = command('detect', _detect, 'find the faces in pictures')
     sub.add_argument('images', nargs='+', metavar='IMAGE')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the list (-, the standard output)')
-
-    sub.add_argument('--model', metavar='NAME', help="a detector from the store (OpenCV's cascades)")
+    sub.add_argument('--model', default='', metavar='NAME', help="a detector of the store (OpenCV's cascades)")
+    _accept_noncommercial(sub)
 
     sub = command('swap', _swap, 'replace the faces in a picture')
     sub.add_argument('image', metavar='IMAGE')
-    sub.add_argument(
-        '--persona', default='porcelain', metavar='NAME', help='a built-in persona or a folder (porcelain)'
-    )
     sub.add_argument('--out', required=True, metavar='PNG', help='where to write the result')
+    _describe_patches(sub)
+
+    sub = command('identity', _identity, 'make the identity of a person from pictures: the source of a persona')
+    sub.add_argument('images', nargs='+', metavar='IMAGE', help='its largest face counts; or an identity, .npy')
+    sub.add_argument('--recogniser', required=True, metavar='NAME', help='a recogniser of the store, such as arcface')
+    sub.add_argument('--out', required=True, type=Path, metavar='NPY', help='where to write the identity')
+    sub.add_argument('--detector', default='', metavar='NAME', help="a detector of the store (OpenCV's cascades)")
+    _accept_noncommercial(sub)
 
     register_models(commands)
     command('doctor', _doctor, 'say what this machine has and how to get what is missing')
@@ -103,6 +112,62 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--frames', type=count, default=150, metavar='N', help='frames per row (150)')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the numbers (-, the standard output)')
     return top
+
+
+def _describe_patches(sub: argparse.ArgumentParser) -> None:
+    """Take from the command line who is shown on which face, and with which networks."""
+    network = 'NAME'
+    sub.add_argument(
+        '--persona',
+        default='porcelain',
+        metavar='NAME[,NAME...]',
+        help='built-in personas or folders of personas (porcelain)',
+    )
+    sub.add_argument('--selection', choices=SELECTIONS, default='many', help='which faces are replaced (many)')
+    sub.add_argument(
+        '--reference',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='FILE',
+        help='with --selection identity: the people who are replaced, pictures or .npy, one for each persona',
+    )
+    sub.add_argument('--model', default='', metavar=network, help='a swapper of the store (personas are warped)')
+    sub.add_argument('--recogniser', default='', metavar=network, help='a recogniser of the store, for identities')
+    sub.add_argument('--enhancer', default='', metavar=network, help='an enhancer of the store (none)')
+    sub.add_argument('--occlusion', default='', metavar=network, help='a mask of what hides a face, as XSeg (none)')
+    sub.add_argument('--regions', default='', metavar=network, help="a mask of a face's regions, as BiSeNet (none)")
+    sub.add_argument('--detector', default='', metavar=network, help="a detector of the store (OpenCV's cascades)")
+    _accept_noncommercial(sub)
+
+
+def _accept_noncommercial(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        '--accept-noncommercial',
+        action='store_true',
+        help='your use is not commercial, as the licences of some networks demand',
+    )
+
+
+def _patch_settings(options: argparse.Namespace, patch_size: int) -> PatchSettings:
+    from facefusion_ros.personas.patches import MOST_FACES, PatchSettings
+
+    try:
+        return PatchSettings(
+            personas=tuple(options.persona.split(',')),
+            selection=options.selection,
+            max_faces=MOST_FACES,
+            references=tuple(options.reference),
+            patch_size=patch_size,
+            model=options.model,
+            recogniser=options.recogniser,
+            enhancer=options.enhancer,
+            occlusion=options.occlusion,
+            regions=options.regions,
+            accept_noncommercial=options.accept_noncommercial,
+        )
+    except ValueError as error:
+        raise FacefusionError(str(error)) from None
 
 
 def seconds(text: str) -> float:
@@ -177,21 +242,40 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.offline import PATCH_SIZE, load_detector
     from facefusion_ros.app.replay import replay
 
-    return replay(options.bag, options.out, options.persona, options.topic, write_frames=options.frames)
+    settings = _patch_settings(options, PATCH_SIZE)
+    detector = load_detector(options.detector, accept_noncommercial=options.accept_noncommercial)
+    return replay(options.bag, options.out, settings, options.topic, detector, write_frames=options.frames)
 
 
 def _detect(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.offline import load_detector
     from facefusion_ros.app.stills import detect
 
-    return detect(options.images, options.json, options.model)
+    detector = load_detector(options.model, accept_noncommercial=options.accept_noncommercial)
+    return detect(options.images, options.json, detector)
 
 
 def _swap(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.offline import STILL_PATCH_SIZE, load_detector
     from facefusion_ros.app.stills import swap
 
-    return swap(options.image, options.persona, options.out)
+    settings = _patch_settings(options, STILL_PATCH_SIZE)
+    detector = load_detector(options.detector, accept_noncommercial=options.accept_noncommercial)
+    return swap(options.image, settings, options.out, detector)
+
+
+def _identity(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.offline import load_detector
+    from facefusion_ros.app.stills import identity
+    from facefusion_ros.personas.identities import Identities
+
+    accepted: bool = options.accept_noncommercial
+    detector = load_detector(options.detector, accept_noncommercial=accepted)
+    identities = Identities(options.recogniser, detector=detector, accept_noncommercial=accepted)
+    return identity(options.images, options.out, identities)
 
 
 def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options

@@ -10,9 +10,11 @@ import numpy as np
 
 from facefusion_ros.blending.blender import Blender
 from facefusion_ros.blending.settings import BlendSettings
+from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.face import Face, FacePatch
 from facefusion_ros.faces.finder import FaceFinder, FinderSettings
-from facefusion_ros.personas.swapper import WarpSwapper
+from facefusion_ros.faces.network import NetworkDetector
+from facefusion_ros.models.entry import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +22,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.frames.intrinsics import Intrinsics
-    from facefusion_ros.personas.persona import Persona
+    from facefusion_ros.personas.patches import PatchMaker
 
 PATCH_SIZE = 256
 STILL_PATCH_SIZE = 512
-"""Stills have the time for the persona's full resolution."""
+"""Stills have the time for a warped persona's full resolution."""
+
+
+def load_detector(name: str, *, accept_noncommercial: bool = False) -> NetworkDetector | None:
+    """Load a detector from the user's store; None, which means OpenCV's cascades, for an empty name.
+
+    Raises ModelError and EngineError.
+    """
+    if not name:
+        return None
+    network = load_stored(name, Role.DETECTOR, accept_noncommercial=accept_noncommercial)
+    return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,25 +52,28 @@ class Outcome:
 class Replacement:
     """Swaps and blends given faces into a picture, in place."""
 
-    def __init__(
-        self, persona: Persona, settings: BlendSettings, intrinsics: Intrinsics | None, size: int = PATCH_SIZE
-    ) -> None:
+    def __init__(self, maker: PatchMaker, settings: BlendSettings, intrinsics: Intrinsics | None = None) -> None:
         self.blender = Blender(settings, intrinsics)
-        self._swapper = WarpSwapper(persona, size)
+        self._maker = maker
         self._patches: list[NDArray[np.uint8]] = []
 
     def replace(
         self, pixels: NDArray[np.uint8], faces: Sequence[Face], stamp_ns: int
     ) -> tuple[tuple[int, int, int, int], ...]:
-        """Change the faces of a (height, width, 3) BGR picture; returns the regions that were changed."""
-        size = self._swapper.size
-        while len(self._patches) < len(faces):
+        """Change the faces of a (height, width, 3) BGR picture, largest first; returns the regions that were changed.
+
+        Raises EngineError where a network fails.
+        """
+        size = self._maker.size
+        parts = self._maker.assign(pixels, faces)
+        while len(self._patches) < len(parts):
             self._patches.append(np.empty((size, size, 4), np.uint8))
         patches = []
-        for face, out in zip(faces, self._patches, strict=False):
+        for part, out in zip(parts, self._patches, strict=False):
             # Landmarks that no pose explains raise ValueError: such a face stays as it is.
             with suppress(ValueError):
-                patches.append(FacePatch(face, out, self._swapper.swap(pixels, face, out)))
+                image_from_patch = self._maker.make(pixels, part, out)
+                patches.append(FacePatch(part.face, out, image_from_patch, part.shown.name, part.shown.digest))
         placements = self.blender.plan(patches, stamp_ns, pixels.shape[1], pixels.shape[0])
         self.blender.apply(pixels, placements)
         return tuple(placement.region for placement in placements)
@@ -66,9 +82,13 @@ class Replacement:
 class OfflinePipeline:
     """Detector, swapper and blender for a stream of pictures."""
 
-    def __init__(self, persona: Persona, intrinsics: Intrinsics | None = None) -> None:
-        self._finder = FaceFinder(FinderSettings())
-        self._replacement = Replacement(persona, BlendSettings(), intrinsics)
+    def __init__(
+        self, maker: PatchMaker, detector: NetworkDetector | None = None, intrinsics: Intrinsics | None = None
+    ) -> None:
+        """Take what makes the patches, and what finds the faces if it is not to be OpenCV's cascades."""
+        # To look again where a face was costs a network as much as to search the whole picture.
+        self._finder = FaceFinder(FinderSettings() if detector is None else FinderSettings(search_interval=1), detector)
+        self._replacement = Replacement(maker, BlendSettings(), intrinsics)
 
     @property
     def blender(self) -> Blender:
@@ -76,6 +96,6 @@ class OfflinePipeline:
         return self._replacement.blender
 
     def process(self, pixels: NDArray[np.uint8], stamp_ns: int) -> Outcome:
-        """Find and replace the faces of a (height, width, 3) BGR picture in place."""
+        """Find and replace the faces of a (height, width, 3) BGR picture in place. Raises EngineError."""
         faces = self._finder.find(pixels, stamp_ns)
         return Outcome(faces, self._replacement.replace(pixels, faces, stamp_ns))

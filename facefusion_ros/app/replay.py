@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from facefusion_ros.app.summary import percentiles
 from facefusion_ros.displays.file import VideoFile
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.frame import Frame, FrameInfo
-from facefusion_ros.personas.persona import load_persona
+from facefusion_ros.personas.patches import PatchMaker
 from facefusion_ros.ros.image import from_camera_info, from_compressed, from_image
 from facefusion_ros.ros.messages import angular_velocity, from_time
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.app.bag.reader import Message
+    from facefusion_ros.faces.network import NetworkDetector
+    from facefusion_ros.personas.patches import PatchSettings
 
 RAW, JPEG = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 SHEET_PAIRS = 12
@@ -78,12 +81,33 @@ class _Run:
         return [self.kept[i] for i in chosen]
 
 
-def replay(bag: Path, out: Path, persona_name: str, topic: str | None, *, write_frames: bool) -> int:
+def replay(
+    bag: Path,
+    out: Path,
+    settings: PatchSettings,
+    topic: str | None = None,
+    detector: NetworkDetector | None = None,
+    *,
+    write_frames: bool = False,
+) -> int:
     """Replay a bag; leaves replay.mp4, detections.json, contact_sheet.png and summary.json in the folder ``out``.
 
-    A bag that is cut off is replayed as far as it can be read, the rest is reported and makes the exit code 1.
+    ``detector`` takes the place of OpenCV's cascades. A bag that is cut off is replayed as far as it can be read, the
+    rest is reported and makes the exit code 1.
     """
-    persona = load_persona(persona_name)
+    with closing(PatchMaker(settings)) as maker:
+        return _replay(bag, out, OfflinePipeline(maker, detector), topic, settings, write_frames=write_frames)
+
+
+def _replay(
+    bag: Path,
+    out: Path,
+    pipeline: OfflinePipeline,
+    topic: str | None,
+    settings: PatchSettings,
+    *,
+    write_frames: bool,
+) -> int:
     reader = BagReader(bag)
     camera = _camera_topic(reader, topic)
     out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +115,7 @@ def replay(bag: Path, out: Path, persona_name: str, topic: str | None, *, write_
     if frames_folder is not None:
         frames_folder.mkdir(exist_ok=True)
     film = VideoFile(out / 'replay.mp4', 30.0, compare=True, patient=True)
-    run = _Run(OfflinePipeline(persona), film, frames_folder)
+    run = _Run(pipeline, film, frames_folder)
     namespace = camera.removesuffix('/compressed').rpartition('/')[0]
     for message in reader:
         if message.topic == camera:
@@ -108,7 +132,7 @@ def replay(bag: Path, out: Path, persona_name: str, topic: str | None, *, write_
     summary = {
         'bag': str(bag),
         'topic': camera,
-        'persona': persona.name,
+        'persona': ','.join(settings.personas),
         'frames_in': len(run.stamps_ns) + run.unreadable,
         'frames_out': len(run.stamps_ns),
         'frames_dropped': run.unreadable,

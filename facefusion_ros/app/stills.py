@@ -4,54 +4,36 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
 from facefusion_ros.app.contact_sheet import write_png
-from facefusion_ros.app.offline import STILL_PATCH_SIZE, Replacement
+from facefusion_ros.app.offline import Replacement
 from facefusion_ros.blending.settings import BlendSettings
-from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.cascade import STILL, CascadeDetector
-from facefusion_ros.faces.network import NetworkDetector
-from facefusion_ros.models.entry import Role
-from facefusion_ros.personas.persona import load_persona
+from facefusion_ros.faces.picture import PictureError, read_picture
+from facefusion_ros.faces.recognition import save_identity
+from facefusion_ros.personas.patches import PatchMaker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from facefusion_ros.faces.detector import Detector
     from facefusion_ros.faces.face import Face
+    from facefusion_ros.personas.identities import Identities
+    from facefusion_ros.personas.patches import PatchSettings
 
 
-def read_picture(path: str) -> NDArray[np.uint8]:
-    """Read a picture file as (height, width, 3) BGR uint8; raises FacefusionError where it cannot be read."""
-    try:
-        coded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        message = f'cannot read {path}: {error.strerror or error}'
-        raise FacefusionError(message) from error
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, in one line
-    picture = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
-    if picture is None:
-        message = f'cannot read {path}: not a picture that OpenCV knows (JPEG, PNG, WebP, TIFF, BMP ...)'
-        raise FacefusionError(message)
-    return np.asarray(picture, np.uint8)
-
-
-def detect(images: Sequence[str], out: str, model: str | None = None) -> int:
+def detect(images: Sequence[str], out: str, detector: Detector | None = None) -> int:
     """Write the faces of every picture as JSON to the file ``out``, or to standard output where it is ``-``.
 
-    ``model`` is a detector from the user's store in place of OpenCV's cascades.
+    ``detector`` takes the place of OpenCV's cascades.
     A picture that cannot be read gets ``error`` in place of its faces, is told on the standard error, and makes the
     exit code 1.
     """
-    detector = _network(model) if model else CascadeDetector(STILL)
+    detector = detector or CascadeDetector(STILL)
     entries = [_detect_one(detector, image) for image in images]
     text = json.dumps(entries, indent=2) + '\n'
     if out == '-':
@@ -65,15 +47,10 @@ def detect(images: Sequence[str], out: str, model: str | None = None) -> int:
     return int(any('error' in entry for entry in entries))
 
 
-def _network(model: str) -> NetworkDetector:
-    network = load_stored(model, Role.DETECTOR)
-    return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
-
-
 def _detect_one(detector: Detector, image: str) -> dict[str, Any]:
     try:
         picture = read_picture(image)
-    except FacefusionError as error:
+    except PictureError as error:
         print(f'facefusion-ros: {error}', file=sys.stderr)
         return {'image': image, 'error': str(error)}
     height, width = picture.shape[:2]
@@ -90,15 +67,25 @@ def to_json(face: Face) -> dict[str, Any]:
     }
 
 
-def swap(image: str, persona_name: str, out: str) -> int:
-    """Replace the faces of a picture and write the result as PNG."""
-    persona = load_persona(persona_name)
+def swap(image: str, settings: PatchSettings, out: str, detector: Detector | None = None) -> int:
+    """Replace the faces of a picture and write the result as PNG. ``detector`` takes the place of OpenCV's cascades."""
+    detector = detector or CascadeDetector(STILL)
     picture = read_picture(image)
-    faces = CascadeDetector(STILL).detect(picture)
+    faces = detector.detect(picture)
     if not faces:
         message = f'no face found in {image}: nothing to replace'
         raise FacefusionError(message)
-    settings = BlendSettings(colour_time_constant_s=0.0)
-    Replacement(persona, settings, None, STILL_PATCH_SIZE).replace(picture, faces, 0)
+    with closing(PatchMaker(settings, detector)) as maker:
+        blending = BlendSettings(colour_time_constant_s=0.0)
+        if not Replacement(maker, blending).replace(picture, faces, 0) and settings.selection == 'identity':
+            message = f'no face in {image} is one of the references: nothing to replace'
+            raise FacefusionError(message)
     write_png(out, picture)
+    return 0
+
+
+def identity(images: Sequence[str], out: Path, identities: Identities) -> int:
+    """Write the identity of a person as .npy: of the largest face of each picture, all counting equally."""
+    with closing(identities):
+        save_identity(out, identities.of_files([Path(image) for image in images]))
     return 0

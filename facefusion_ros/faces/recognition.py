@@ -79,20 +79,12 @@ def mean_identity(embeddings: Sequence[NDArray[np.floating]]) -> NDArray[np.floa
         raise IdentityError(f'the mean of the embeddings {error}: use pictures of one person') from None
 
 
-def source_identity(
-    pictures: Sequence[NDArray[np.uint8]], detector: Detector, recogniser: Recogniser
-) -> NDArray[np.float32]:
-    """(512,) float32 of length 1: the identity of the largest face of each (H, W, 3) BGR picture.
-
-    Raises IdentityError where there is no picture, or no face in one.
-    """
-    embeddings = []
-    for number, pixels in enumerate(pictures, 1):
-        face = next(iter(detector.detect(pixels)), None)
-        if face is None:
-            raise IdentityError(f'no face in picture {number} of {len(pictures)}: use one that shows it from the front')
-        embeddings.append(recogniser.embedding(pixels, face))
-    return mean_identity(embeddings)
+def largest_face(pixels: NDArray[np.uint8], detector: Detector, name: object) -> Face:
+    """Return the largest face of a (H, W, 3) BGR picture. Raises IdentityError, with its name, where there is none."""
+    face = next(iter(detector.detect(pixels)), None)
+    if face is None:
+        raise IdentityError(f'no face in {name}: use a picture that shows it from the front')
+    return face
 
 
 def save_identity(path: Path, embedding: NDArray[np.floating]) -> None:

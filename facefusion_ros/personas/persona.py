@@ -47,7 +47,7 @@ class Shown(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Persona:
-    """A face to be shown."""
+    """A face to be shown as it was painted or photographed."""
 
     name: str
     title: str
@@ -75,16 +75,50 @@ def persona_names() -> tuple[str, ...]:
     return tuple(porcelain.CERAMICS)
 
 
-def load_persona(name_or_path: str | Path) -> Persona:
-    """Return a built-in persona by name, or one read from a folder.
+@dataclass(frozen=True)
+class Sheet:
+    """What is known of a persona, however it is to be shown."""
 
-    The folder holds ``persona.yaml`` with ``title``, ``image`` (a PNG of 512x512 pixels with alpha, beside it),
-    ``landmarks`` (five [x, y]) and ``consent`` (who agreed to be shown, to what, and when).
+    name: str
+    title: str
+    consent: str
+    """Who agreed to be shown, to what, and when."""
+    portrait: Persona | None = None
+    """What a warp shows; None where only a network can show the persona."""
+    source: tuple[Path, ...] = ()
+    """Files that say who it is: identities (.npy) and pictures with its face."""
+
+
+def load_persona(name_or_path: str | Path) -> Persona:
+    """Return a built-in persona by name, or one read from a folder; see ``read_sheet``.
+
+    Raises PersonaError for an unknown name, for a folder that lacks anything, and for one without an image.
+    """
+    sheet = read_sheet(name_or_path)
+    if sheet.portrait is None:
+        raise PersonaError(
+            f'{sheet.name} has no image, so that only a network can show it: name a swapper of the store as model, '
+            'or add image and landmarks to its persona.yaml'
+        )
+    return sheet.portrait
+
+
+def read_sheet(name_or_path: str | Path) -> Sheet:
+    """Return what is known of a built-in persona, by name, or of one in a folder.
+
+    The folder holds ``persona.yaml`` with ``title`` and ``consent`` (who agreed to be shown, to what, and when), and
+    beside it what it shows:
+
+    - to be warped: ``image`` (a PNG of 512x512 pixels with alpha) and ``landmarks`` (five [x, y]);
+    - for a network: ``source``, one text or a list of them, each the name of an identity (.npy) or of a picture;
+    - nothing for a network that was trained for one face.
+
     Raises PersonaError for an unknown name, and for a folder that lacks any of these.
     """
     name = str(name_or_path)
     if name in porcelain.CERAMICS:
-        return _built_in(name)
+        portrait = _built_in(name)
+        return Sheet(name, portrait.title, portrait.consent, portrait)
     folder = Path(name_or_path)
     if not folder.is_dir():
         known = ', '.join(persona_names())
@@ -99,7 +133,7 @@ def _built_in(name: str) -> Persona:
     return Persona(name, ceramic.title, pixels, landmarks, 'synthetic: no person is depicted')
 
 
-def _read(folder: Path) -> Persona:
+def _read(folder: Path) -> Sheet:
     sheet = folder / 'persona.yaml'
     try:
         entries: Any = yaml.safe_load(sheet.read_text(encoding='utf-8'))
@@ -110,9 +144,28 @@ def _read(folder: Path) -> Persona:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PersonaError(f'{sheet} is not YAML: {" ".join(str(error).split())}') from None
     if not isinstance(entries, dict):
-        raise PersonaError(f'{sheet} must have the entries title, image, landmarks and consent')
-    title, image, consent = (_text(sheet, entries, key) for key in ('title', 'image', 'consent'))
-    return Persona(folder.resolve().name, title, _pixels(folder / image), _landmarks(sheet, entries), consent)
+        raise PersonaError(f'{sheet} must have the entries title and consent, and image and landmarks, or source')
+    name = folder.resolve().name
+    title, consent = (_text(sheet, entries, key) for key in ('title', 'consent'))
+    portrait = None
+    if 'image' in entries or 'landmarks' in entries:
+        image = _text(sheet, entries, 'image')
+        portrait = Persona(name, title, _pixels(folder / image), _landmarks(sheet, entries), consent)
+    return Sheet(name, title, consent, portrait, _source(sheet, entries))
+
+
+def _source(sheet: Path, entries: dict[Any, Any]) -> tuple[Path, ...]:
+    if 'source' not in entries:
+        return ()
+    given = entries['source']
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise PersonaError(f'{sheet} has a source that names no file: give a .npy identity, or one or more pictures')
+    files = tuple(sheet.parent / name.strip() for name in names)
+    for file in files:
+        if not file.is_file():
+            raise PersonaError(f'{sheet} names the source {file}, which is not there')
+    return files
 
 
 def _text(sheet: Path, entries: dict[Any, Any], key: str) -> str:

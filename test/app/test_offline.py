@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from facefusion_ros.app.offline import OfflinePipeline
-from facefusion_ros.personas.persona import load_persona
+from facefusion_ros.personas.patches import PatchMaker
 from facefusion_ros.sim.world import load_world
 
 
 @pytest.fixture
 def pipeline():
-    return OfflinePipeline(load_persona('porcelain'))
+    return OfflinePipeline(PatchMaker())
 
 
 def outside(shape, regions):

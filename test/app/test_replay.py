@@ -11,6 +11,7 @@ from sensor_msgs.msg import CompressedImage
 from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.app.bag.writer import BagWriter
 from facefusion_ros.app.replay import replay
+from facefusion_ros.personas.patches import PatchSettings
 from facefusion_ros.ros.image import from_compressed
 from facefusion_ros.ros.messages import from_time
 from facefusion_ros.sim.world import load_world
@@ -23,7 +24,7 @@ PICTURES = '/robot/image_raw/compressed'
 def replayed(golden_bag, tmp_path_factory):
     """The golden bag's replay, with its frames."""
     out = tmp_path_factory.mktemp('replay') / 'out'
-    assert replay(golden_bag, out, 'porcelain', None, write_frames=True) == 0
+    assert replay(golden_bag, out, PatchSettings(), write_frames=True) == 0
     return out
 
 

@@ -14,10 +14,10 @@ from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.recognition import (
     IdentityError,
     Recogniser,
+    largest_face,
     load_identity,
     mean_identity,
     save_identity,
-    source_identity,
 )
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.tiny import write_tiny
@@ -83,23 +83,25 @@ def test_the_recogniser_is_given_the_aligned_crop(portrait):
             recogniser.embedding(pixels, face_at(truth))
 
 
-def test_an_identity_of_pictures_is_the_mean_of_its_faces(recogniser, portrait):
+def test_pictures_of_one_face_have_one_identity(recogniser, portrait):
     detector = CascadeDetector(STILL)
     pictures = [portrait.picture(size)[0] for size in (50, 80)]
-    faces = [detector.detect(pixels)[0] for pixels in pictures]
-    identity = source_identity(pictures, detector, recogniser)
-    each = [recogniser.embedding(pixels, face) for pixels, face in zip(pictures, faces, strict=True)]
-    np.testing.assert_allclose(identity, mean_identity(each))
+    each = [recogniser.embedding(pixels, largest_face(pixels, detector, 'portrait.png')) for pixels in pictures]
+    identity = mean_identity(each)
     assert np.linalg.norm(identity) == pytest.approx(1.0, abs=1e-6)
     assert min(identity @ embedding for embedding in each) > 0.9
-
-
-def test_a_picture_without_a_face_is_named(recogniser, portrait):
-    pictures = [portrait.picture(70)[0], np.full((200, 200, 3), 90, np.uint8)]
-    with pytest.raises(IdentityError, match='no face in picture 2 of 2'):
-        source_identity(pictures, CascadeDetector(STILL), recogniser)
     with pytest.raises(IdentityError, match='at least one'):
-        source_identity([], CascadeDetector(STILL), recogniser)
+        mean_identity([])
+
+
+def test_of_several_faces_the_largest_is_taken_and_none_is_named(portrait):
+    pixels = np.full((480, 640, 3), 90, np.uint8)
+    portrait.paste(pixels, 20, 60, scale=1.2)
+    truth = portrait.paste(pixels, 260, 60, scale=1.9)
+    face = largest_face(pixels, CascadeDetector(STILL), 'two.png')
+    assert np.abs(face.landmarks - truth).max() < 0.2 * np.hypot(*(truth[1] - truth[0]))
+    with pytest.raises(IdentityError, match=r'no face in empty\.png: use'):
+        largest_face(np.full((200, 200, 3), 90, np.uint8), CascadeDetector(STILL), 'empty.png')
 
 
 finite = npst.arrays(np.float32, 512, elements=st.floats(-10, 10, width=32)).filter(lambda a: np.linalg.norm(a) > 0.1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from facefusion_ros.personas.persona import Persona, PersonaError, load_persona, persona_names
+from facefusion_ros.personas.persona import Persona, PersonaError, load_persona, persona_names, read_sheet
 
 SHEET = {
     'title': 'Ada',
@@ -61,6 +61,65 @@ def test_a_folder_is_read(folder: Path, porcelain: Persona) -> None:
     np.testing.assert_array_equal(ada.pixels, porcelain.pixels)
     np.testing.assert_array_equal(ada.landmarks, np.float32(SHEET['landmarks']))
     assert load_persona(str(folder)).digest == ada.digest
+
+
+def test_a_sheet_of_a_built_in_persona_has_its_portrait(porcelain: Persona) -> None:
+    sheet = read_sheet('porcelain')
+    assert sheet.portrait is porcelain
+    assert (sheet.name, sheet.title, sheet.consent, sheet.source) == (
+        'porcelain',
+        porcelain.title,
+        porcelain.consent,
+        (),
+    )
+
+
+@pytest.mark.parametrize(('source', 'names'), [('who.npy', ['who.npy']), (['a.png', ' b.jpg'], ['a.png', 'b.jpg'])])
+def test_a_persona_may_have_a_source_and_an_image(folder: Path, source: object, names: list[str]) -> None:
+    for name in names:
+        (folder / name).write_bytes(b'read later')
+    write(folder, source=source)
+    sheet = read_sheet(folder)
+    assert sheet.source == tuple(folder / name for name in names)
+    assert (sheet.name, sheet.title, sheet.consent) == ('ada', 'Ada', SHEET['consent'])
+    assert sheet.portrait is not None
+    assert sheet.portrait.digest == load_persona(folder).digest
+
+
+@pytest.mark.parametrize('source', [None, 'who.npy'])
+def test_without_an_image_only_a_network_can_show_a_persona(folder: Path, source: str | None) -> None:
+    (folder / 'who.npy').touch()
+    write(folder, image=None, landmarks=None, source=source)
+    sheet = read_sheet(folder)
+    assert sheet.portrait is None
+    assert len(sheet.source) == (source is not None)
+    with pytest.raises(PersonaError, match=r'ada has no image, so that only a network can show it') as error:
+        load_persona(folder)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [
+        ('nowhere.npy', r'source .*nowhere\.npy, which is not there'),
+        (['face.png', 'nowhere.png'], r'nowhere\.png, which is not there'),
+        ('', 'names no file'),
+        ([], 'names no file'),
+        (['face.png', 3], 'names no file'),
+        ({'file': 'face.png'}, 'names no file'),
+    ],
+)
+def test_a_source_that_is_not_there_is_named(folder: Path, source: object, said: str) -> None:
+    write(folder, source=source)
+    with pytest.raises(PersonaError, match=said) as error:
+        read_sheet(folder)
+    assert '\n' not in str(error.value)
+
+
+def test_a_source_needs_consent_too(folder: Path) -> None:
+    write(folder, image=None, landmarks=None, source='face.png', consent=None)
+    with pytest.raises(PersonaError, match='no consent'):
+        read_sheet(folder)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
