@@ -13,10 +13,10 @@ import onnx
 
 from facefusion_ros.engines import graph as onnx_graph
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.errors import FacefusionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     """Inputs of one run, by name."""
 
     Ranges = dict[str, tuple[float, float]]
-
-PICTURES = frozenset(('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'))
-
-
-def folder_samples(folder: Path, read: Callable[[Path], Sample]) -> Iterator[Sample]:
-    """Read the pictures of a folder in the order of their names; ``read`` makes one the network's inputs.
-
-    Raises EngineError where the folder holds no picture.
-    """
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES) if folder.is_dir() else []
-    if not files:
-        raise EngineError(f'{folder}: no pictures to calibrate with; name a folder of JPEG or PNG files')
-    return map(read, files)
 
 
 def activation_ranges(
@@ -84,6 +71,8 @@ def measure(
             # These keep NaN.
             low, high = np.minimum(low, extremes[:, 0]), np.maximum(high, extremes[:, 1])
             sums = [total + mean for total, mean in zip(sums, found[2 * len(ranged) :], strict=True)]
+    except FacefusionError:  # of reading a sample
+        raise
     except Exception as error:  # noqa: BLE001 - the errors of ONNX Runtime have no base of their own
         raise EngineError(f'the model does not run on the calibration samples: {str(error).splitlines()[0]}') from None
     if not runs:

@@ -1,6 +1,7 @@
 """The gate that a network of reduced precision passes on the machine where it will run, or is not used.
 
-Measured on faces drawn from a seed, against the same network at float32: by how much the mean colour of skin moves,
+Measured on faces drawn from a seed, against the same network at float32. What is measured is a yardstick of what the
+network is for (see ``yardsticks``); for networks that make pictures it is by how much the mean colour of skin moves,
 with its sign, and how far single pixels of skin lie from where they were, by CIEDE2000. A ratio of signal to noise
 would rank a network that shifts a whole cheek by one step above one that adds some grain; a person does not.
 """
@@ -15,9 +16,10 @@ import numpy as np
 
 from facefusion_ros.engines.colour import ciede2000, lab
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.trt_cache import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,16 +30,6 @@ if TYPE_CHECKING:
 
 _SKIN_TONES = ('f6ede4', 'f3e7db', 'f7ead0', 'eadaba', 'd7bd96', 'a07e56', '825c43', '604134', '3a312a', '292420')
 """The ten tones of the Monk Skin Tone scale, sRGB (skintone.google, CC BY 4.0)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Most that a reduced precision may differ from float32."""
-
-    shift_lab: float = 0.6
-    """Of the mean colour of skin, along L*, a* or b*."""
-    mean_de2000: float = 1.0
-    p95_de2000: float = 1.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +45,44 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """What the gate found; stored beside the engine."""
+class Yardstick:
+    """How two precisions of a network are compared."""
 
+    limits: Mapping[str, float]
+    """Most that a figure may be, its sign aside; figures without a limit are there to be read."""
+    measure: Callable[[Engine, Engine], Mapping[str, float]]
+    """(float32, reduced) to figures by name; one that is not finite says that results are not. Raises EngineError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What the gate found; stored beside the artefact."""
+
+    what: str
+    """What was compared, in words: ``codeformer int8``."""
     key: str
-    """What was compared: digest of the model, precision, engine and device, as the caller names them."""
+    """Everything it holds for: digests of the files, the engine's version, the machine, as the caller names them."""
     provider: str
     """What ran the network of reduced precision."""
-    difference: Difference | None
+    measured: Mapping[str, float] | None
     """None where a result was not finite."""
-    limits: Limits
+    limits: Mapping[str, float]
 
     @property
     def passed(self) -> bool:
         """Whether the reduced precision may be used."""
-        found = self.difference
-        return (
-            found is not None
-            and max(map(abs, found.shift_lab)) <= self.limits.shift_lab
-            and found.mean_de2000 <= self.limits.mean_de2000
-            and found.p95_de2000 <= self.limits.p95_de2000
-        )
+        found = self.measured
+        return found is not None and all(abs(found[name]) <= limit for name, limit in self.limits.items())
 
     def line(self) -> str:
         """One line for a person."""
-        if self.difference is None:
-            return f'{self.key}: results are not finite on {self.provider}'
-        return (
-            f'{self.key}: skin differs by {self.difference.mean_de2000:.2f} (mean) and '
-            f'{self.difference.p95_de2000:.2f} (95th percentile) dE2000 on {self.provider}, '
-            f'its mean by {max(self.difference.shift_lab, key=abs):+.2f} in Lab; allowed are '
-            f'{self.limits.mean_de2000:g}, {self.limits.p95_de2000:g} and {self.limits.shift_lab:g}'
+        if self.measured is None:
+            return f'{self.what}: results are not finite on {self.provider}'
+        figures = (
+            f'{name.replace("_", " ")} {self.measured[name]:.3g} (at most {limit:g})'
+            for name, limit in self.limits.items()
         )
+        return f'{self.what} differs from fp32 on {self.provider}: {", ".join(figures)}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +90,36 @@ class PictureCode:
     """How a network's tensors code a picture."""
 
     input: str
-    """Tensor that takes the picture, (1, 3, height, width) float32."""
+    """Tensor that takes the picture, (1, 3, height, width) floating point."""
     output: str
     """Tensor that is the picture, of the same layout."""
-    black: float = 0.0
-    """Value of sRGB-coded 0 in both."""
-    white: float = 1.0
+    black: float | tuple[float, float, float] = 0.0
+    """Value of sRGB-coded 0 in both; three are those of the channels in the network's order."""
+    white: float | tuple[float, float, float] = 1.0
     bgr: bool = False
     """Order of the channels."""
-    input_black: float | None = None
+    input_black: float | tuple[float, float, float] | None = None
     """Where the input is coded in another way than the output."""
-    input_white: float | None = None
+    input_white: float | tuple[float, float, float] | None = None
+    nhwc: bool = False
+    """Whether the tensors are (1, height, width, 3)."""
 
     def encode(self, rgb: Floats) -> Floats:
         """Turn (1, 3, height, width) of 0 to 1 into the network's input."""
-        black = self.black if self.input_black is None else self.input_black
-        white = self.white if self.input_white is None else self.input_white
-        return np.ascontiguousarray((rgb[:, ::-1] if self.bgr else rgb) * (white - black) + black, np.float32)
+        black = _column(self.black if self.input_black is None else self.input_black)
+        white = _column(self.white if self.input_white is None else self.input_white)
+        coded = (rgb[:, ::-1] if self.bgr else rgb) * (white - black) + black
+        return np.ascontiguousarray(coded.transpose(0, 2, 3, 1) if self.nhwc else coded, np.float32)
 
     def decode(self, tensor: Floats) -> Floats:
         """(1, 3, height, width) of 0 to 1 from the network's output."""
-        unit = (tensor - self.black) / (self.white - self.black)
+        black, white = _column(self.black), _column(self.white)
+        unit = ((tensor.transpose(0, 3, 1, 2) if self.nhwc else tensor) - black) / (white - black)
         return np.asarray(unit[:, ::-1] if self.bgr else unit, np.float32)
+
+
+def _column(value: float | tuple[float, float, float]) -> Floats:
+    return np.asarray(value, np.float32).reshape(-1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,125 +185,85 @@ def _difference(first: Floats, second: Floats) -> Difference:
     )
 
 
-def measure(
-    reference: Engine, reduced: Engine, code: PictureCode, *, key: str, limits: Limits | None = None, seed: int = 0
-) -> Parity:
-    """Run both networks on the drawn faces and compare what comes out.
-
-    Inputs other than the picture are drawn from the seed: unit vectors where there are 32 numbers or more, 0.5
-    elsewhere. Raises EngineError.
-    """
-    shapes = [tuple(spec.shape for spec in engine.inputs) for engine in (reference, reduced)]
+def measure(reference: Engine, reduced: Engine, yardstick: Yardstick, *, what: str, key: str) -> Parity:
+    """Compare two precisions of a network. Raises EngineError."""
+    shapes = [tuple((spec.name, spec.shape) for spec in engine.inputs) for engine in (reference, reduced)]
     if shapes[0] != shapes[1]:
-        raise EngineError(f'{key}: inputs of the two precisions differ, {shapes[0]} and {shapes[1]}; build both again')
-    shape = next((spec.shape for spec in reference.inputs if spec.name == code.input), None)
-    if shape is None or len(shape) != 4:
-        raise EngineError(f'{key}: the network has no picture input {code.input}')
-    height, width = shape[2] or 256, shape[3] or 256
-    befores, afters = [], []
-    finite = True
-    for number, face in enumerate(drawn_faces(width, height, seed=seed)):
-        results = []
-        for engine in (reference, reduced):
-            inputs = _inputs(engine, code, face, [seed, number, 1])
-            out = np.zeros(_output_shape(engine, code, width, height), _dtype(engine, code.output))
-            engine.run(inputs, {code.output: out})
-            results.append(code.decode(out.astype(np.float32))[0])
-        finite = finite and all(bool(np.isfinite(result).all()) for result in results)
-        skin = _scaled(face.skin, results[0].shape[1:])
-        befores.append(results[0][:, skin].T)
-        afters.append(results[1][:, skin].T)
-    found = _difference(np.concatenate(befores), np.concatenate(afters)) if finite else None
-    return Parity(key, reduced.provider, found, limits or Limits())
-
-
-def _inputs(engine: Engine, code: PictureCode, face: DrawnFace, seed: list[int]) -> dict[str, NDArray[np.generic]]:
-    rng = np.random.default_rng(seed)
-    inputs: dict[str, NDArray[np.generic]] = {}
-    for spec in engine.inputs:
-        if spec.name == code.input:
-            inputs[spec.name] = code.encode(face.rgb).astype(spec.dtype)
-            continue
-        shape = tuple(1 if size is None else size for size in spec.shape)
-        values = np.full(shape, 0.5)
-        if values.size >= 32:
-            values = rng.standard_normal(shape)
-            values /= np.linalg.norm(values)
-        inputs[spec.name] = values.astype(spec.dtype)
-    return inputs
-
-
-def _dtype(engine: Engine, name: str) -> np.dtype[np.generic]:
-    for spec in engine.outputs:
-        if spec.name == name:
-            return spec.dtype
-    raise EngineError(f'the network has no output {name}; it has {", ".join(spec.name for spec in engine.outputs)}')
-
-
-def _output_shape(engine: Engine, code: PictureCode, width: int, height: int) -> tuple[int, ...]:
-    _dtype(engine, code.output)
-    shape = next(spec.shape for spec in engine.outputs if spec.name == code.output)
-    free = (1, 3, height, width)
-    return tuple(free[axis] if size is None else size for axis, size in enumerate(shape))
-
-
-def _scaled(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
-    columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
-    return mask[np.ix_(rows, columns)]
+        raise EngineError(f'{what}: inputs of the two precisions differ, {shapes[0]} and {shapes[1]}; build it again')
+    found = yardstick.measure(reference, reduced)
+    finite = all(np.isfinite(value) for value in found.values())
+    return Parity(what, key, reduced.provider, dict(found) if finite else None, dict(yardstick.limits))
 
 
 def save(parity: Parity, file: Path) -> None:
-    """Write the result as JSON, whole or not at all."""
-    partial = file.with_name(f'.{file.name}.partial')
-    partial.write_text(json.dumps({**asdict(parity), 'passed': parity.passed}, indent=2) + '\n')
-    partial.replace(file)
+    """Write the result as JSON, whole or not at all. Raises OSError."""
+    atomic_write(file, (json.dumps({**asdict(parity), 'passed': parity.passed}, indent=2) + '\n').encode())
 
 
 def load(file: Path) -> Parity | None:
     """Read a result; None where there is none that can be read."""
     try:
         stored = json.loads(file.read_text())
-        found = stored['difference']
+        limits = {str(name): float(limit) for name, limit in stored['limits'].items()}
+        found = stored['measured']
         if found is not None:
-            red, green, blue = map(float, found['shift_rgb'])
-            lightness, a, b = map(float, found['shift_lab'])
-            found = Difference(
-                (red, green, blue), (lightness, a, b), float(found['mean_de2000']), float(found['p95_de2000'])
-            )
-        return Parity(str(stored['key']), str(stored['provider']), found, Limits(**stored['limits']))
-    except (OSError, ValueError, KeyError, TypeError):
+            found = {str(name): float(value) for name, value in found.items()}
+            if not limits.keys() <= found.keys():
+                return None
+        return Parity(str(stored['what']), str(stored['key']), str(stored['provider']), found, limits)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What came through the gate."""
+
+    engine: Engine
+    """That of reduced precision where it passed, else the reference."""
+    parity: Parity
 
 
 def gate(
     reduced: Engine,
     reference: Callable[[], Engine],
-    code: PictureCode,
+    yardstick: Yardstick,
     *,
+    what: str,
     key: str,
     file: Path,
     warn: Callable[[str], None],
-    limits: Limits | None = None,
-) -> Engine:
+) -> Gated:
     """Return the network of reduced precision where it passes, else the reference, with one line to ``warn``.
 
     A result stored in file under the same key, provider and limits is believed, and the reference is then not even
-    loaded. The engine that is not returned is closed. Raises EngineError.
+    loaded. A result that cannot be stored costs a line and the next start a measurement. The engine that is not
+    returned is closed. Raises EngineError.
     """
-    allowed = limits or Limits()
-    known = load(file)
-    if known is not None and (known.key, known.provider, known.limits) == (key, reduced.provider, allowed):
+    whole = None
+    try:
+        known = load(file)
+        if known is None or (known.key, known.provider, known.limits) != (key, reduced.provider, yardstick.limits):
+            whole = reference()
+            known = measure(whole, reduced, yardstick, what=what, key=key)
+            _keep(known, file, warn)
         if known.passed:
-            return reduced
-        whole = reference()
-    else:
-        whole = reference()
-        known = measure(whole, reduced, code, key=key, limits=allowed)
-        save(known, file)
-        if known.passed:
+            if whole is not None:
+                whole.close()
+            return Gated(reduced, known)
+        whole = whole or reference()
+    except BaseException:
+        reduced.close()
+        if whole is not None:
             whole.close()
-            return reduced
+        raise
     reduced.close()
     warn(f'{known.line()}: fp32 is used instead')
-    return whole
+    return Gated(whole, known)
+
+
+def _keep(parity: Parity, file: Path, warn: Callable[[str], None]) -> None:
+    try:
+        save(parity, file)
+    except OSError as error:
+        warn(f'{file} cannot be written ({error.strerror}): {parity.what} is compared with fp32 at each start')

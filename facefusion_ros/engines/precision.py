@@ -13,7 +13,6 @@ What stays float32, and why:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,16 +27,6 @@ if TYPE_CHECKING:
 
 FLOAT, HALF = int(onnx.TensorProto.FLOAT), int(onnx.TensorProto.FLOAT16)
 HALF_MAX = float(np.finfo(np.float16).max)
-
-
-class Precision(str, Enum):
-    """How a network is computed."""
-
-    FP32 = 'fp32'
-    FP16 = 'fp16'
-    INT8 = 'int8'
-    INT8_KEEP_REGIONS = 'int8_keep_regions'
-    """INT8 for the patch, FP16 for eyes and lips: see ``regions``."""
 
 
 @dataclass(frozen=True, slots=True)

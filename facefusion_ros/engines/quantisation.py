@@ -10,7 +10,6 @@ options for it change between releases, and which cannot leave the result of a c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from onnx import version_converter
 from facefusion_ros.engines import graph as onnx_graph
 from facefusion_ros.engines.calibration import measure
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.reduced import IntegerKernels
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -34,18 +34,6 @@ _LEAST_OPSET = 13
 _HALF_OPSET = 19
 """The first in which what is dequantised may be float16, so that ``to_fp16`` leaves no Cast before a convolution."""
 _INT32_MAX = 2**31 - 1
-
-
-class IntegerKernels(str, Enum):
-    """Whose integer convolutions the file is written for; it runs on both, but is fast on one."""
-
-    TENSORRT = 'tensorrt'
-    """Inputs and weights are quantised, the bias is float, the result is what the next layer wants."""
-    ONNXRUNTIME = 'onnxruntime'
-    """As its convolution on x86-64 wants it, or it computes in float32.
-
-    Activations are uint8 about 128, the bias is int32, and the result is quantised as well.
-    """
 
 
 @dataclass(frozen=True, slots=True)

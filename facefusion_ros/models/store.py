@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from facefusion_ros.models.graph import Graph
 
 INDEX = 'index.yaml'
+BUILT = 'built'
+"""Folder within a model's own of what was made from it, such as files of reduced precision."""
 NAME = re.compile(r'[A-Za-z0-9][\w.-]*')
 
 
@@ -106,33 +108,61 @@ class Store:
             outputs=found.outputs,
             weight=found.weight,
         )
-        with _no_space_said(self.folder):
+        with no_space_said(self.folder):
             return self._take_in(file, graph.files_beside, entry)
 
-    def resolve(self, name: str, *, accept_noncommercial: bool = False) -> tuple[Path, ModelEntry]:
+    def resolve(
+        self, name: str, *, accept_noncommercial: bool = False, how: str = 'accept_noncommercial:=true'
+    ) -> tuple[Path, ModelEntry]:
         """Return a model's file, which is the one that was added, and what is known of it.
 
-        Raises ModelError where there is no such model, its file has changed or is missing, or its licence forbids
-        commercial use and that is not accepted.
+        ``how`` a person accepts a licence, for the message. Raises ModelError where there is no such model, its file
+        has changed or is missing, or its licence forbids commercial use and that is not accepted.
         """
-        entries = self.entries()
+        entry = self._named(name, self.entries())
+        _require_licence(name, entry.licence, commercial=entry.commercial, accepted=accept_noncommercial, how=how)
+        if problem := self.problem(entry):
+            raise ModelError(f'model {name}: {problem}')
+        return self.folder / entry.file, entry
+
+    def remove(self, name: str) -> int:
+        """Remove a model with all that was made from it; returns how many bytes that frees.
+
+        The index goes first, so that no half is ever listed. Raises ModelError where there is no such model.
+        """
+        self._named(name, self.entries())
+        with self._locked():
+            entries = self.entries()
+            entry = self._named(name, entries)
+            self._write({other: each for other, each in entries.items() if other != name})
+            return self._delete((self.folder / entry.file).parent)
+
+    def remove_built(self, name: str) -> int:
+        """Remove what was made from a model, and leave the model; returns how many bytes that frees.
+
+        Raises ModelError where there is no such model.
+        """
+        entry = self._named(name, self.entries())
+        with self._locked():
+            return self._delete((self.folder / entry.file).parent / BUILT)
+
+    def _named(self, name: str, entries: Mapping[str, ModelEntry]) -> ModelEntry:
         if name not in entries:
             known = ', '.join(entries) or 'none yet'
             raise ModelError(
                 f'no model is named {name!r} in {self.folder}; there are: {known}. '
                 'Add a file with `facefusion-ros models add FILE`'
             )
-        entry = entries[name]
-        _require_licence(
-            name,
-            entry.licence,
-            commercial=entry.commercial,
-            accepted=accept_noncommercial,
-            how='accept_noncommercial:=true',
-        )
-        if problem := self.problem(entry):
-            raise ModelError(f'model {name}: {problem}')
-        return self.folder / entry.file, entry
+        return entries[name]
+
+    def _delete(self, place: Path) -> int:
+        """Take a folder out of the store at once, then delete it; its size in bytes, 0 where there is none."""
+        if not place.is_dir():
+            return 0
+        size = sum(file.lstat().st_size for file in place.rglob('*') if not file.is_dir())
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix='.removing-') as gone:
+            place.rename(Path(gone) / place.name)
+        return size
 
     def verify(self) -> Iterator[tuple[ModelEntry, str]]:
         """Go through the models with what is wrong with each file; an empty text where it is the one that was added."""
@@ -168,11 +198,14 @@ class Store:
             if there and there.sha256 != entry.sha256 and not self.problem(there):
                 raise ModelError(
                     f'another model is named {entry.name}: give this one another name with --name, '
-                    f'or remove {place} first'
+                    f'or remove that one with `facefusion-ros models remove {entry.name}`'
                 )
             if place.exists():
                 place.rename(Path(part) / 'before')
             whole.rename(place)
+            built = Path(part) / 'before' / BUILT
+            if built.is_dir() and there and there.sha256 == entry.sha256 and not (place / BUILT).exists():
+                built.rename(place / BUILT)
             self._write({**entries, entry.name: entry})
         return entry
 
@@ -241,7 +274,8 @@ def _require_licence(what: str, licence: str, *, commercial: bool, accepted: boo
 
 
 @contextlib.contextmanager
-def _no_space_said(folder: Path) -> Iterator[None]:
+def no_space_said(folder: Path) -> Iterator[None]:
+    """Make a ModelError of a full disk."""
     try:
         yield
     except OSError as error:

@@ -3,8 +3,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facefusion_ros.engines.calibration import activation_ranges, folder_samples, measure
+from facefusion_ros.engines.calibration import activation_ranges, measure
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.errors import FacefusionError
 
 
 def network(opset=17):
@@ -56,20 +57,13 @@ def test_samples_that_do_not_serve(samples, why):
         activation_ranges(network(), samples)
 
 
-def test_pictures_of_a_folder(tmp_path):
-    for name in ('b.PNG', 'a.jpg', 'notes.txt'):
-        (tmp_path / name).touch()
-    read = []
-    samples = folder_samples(tmp_path, lambda file: read.append(file.name) or sample(-1, len(read)))
-    assert read == []  # one after the other, as they are needed
-    assert activation_ranges(network(), samples, ['x']) == {'x': (-1, 2)}
-    assert read == ['a.jpg', 'b.PNG']
+def test_what_is_wrong_with_a_sample_is_told_as_it_is():
+    def samples():
+        yield sample(0, 1)
+        raise FacefusionError('there is no bag')
 
-
-@pytest.mark.parametrize('folder', ['.', 'missing'])
-def test_a_folder_without_pictures(tmp_path, folder):
-    with pytest.raises(EngineError, match='no pictures to calibrate with'):
-        folder_samples(tmp_path / folder, sample)
+    with pytest.raises(FacefusionError, match=r'^there is no bag$'):
+        activation_ranges(network(), samples())
 
 
 def test_the_network_is_not_changed():

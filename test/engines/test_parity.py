@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.ort import OrtEngine
 from facefusion_ros.engines.parity import (
-    Limits,
+    Parity,
     PictureCode,
+    Yardstick,
     difference,
     drawn_faces,
     gate,
@@ -23,26 +24,29 @@ from facefusion_ros.engines.parity import (
 CODE = PictureCode('picture', 'result', black=-1.0, white=1.0)
 
 
-def network(shift=(0.0, 0.0, 0.0), grain=0.0, size=64, picture='picture'):
-    """Returns the picture, moved by so many steps of 255 in red, green and blue, with some fixed grain."""
-    moved = np.array(shift).reshape(1, 3, 1, 1) + grain * np.random.default_rng(0).standard_normal((1, 3, size, size))
-    nodes = [
-        helper.make_node('Add', [picture, 'moved'], ['m']),
-        helper.make_node('Mul', ['source', 'nothing'], ['n']),
-        helper.make_node('ReduceSum', ['n', 'axes'], ['s'], keepdims=0),
-        helper.make_node('Add', ['m', 's'], ['result']),
-    ]
-    value = helper.make_tensor_value_info
+def network(shift=0.0, size=8):
+    """Returns the picture, moved by so much."""
     shape = (1, 3, size, size)
-    weights = {'moved': (moved * 2 / 255).astype(np.float32), 'nothing': np.float32(0), 'axes': np.array([0, 1])}
     graph = helper.make_graph(
-        nodes,
+        [helper.make_node('Add', ['picture', 'shift'], ['result'])],
         'graph',
-        [value(picture, TensorProto.FLOAT, shape), value('source', TensorProto.FLOAT, (1, 512))],
-        [value('result', TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        [helper.make_tensor_value_info('picture', TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info('result', TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.float32(shift), 'shift')],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+
+
+def moved(reference, reduced):
+    """How far apart two networks are on nothing."""
+    results = []
+    for engine in (reference, reduced):
+        results.append(np.zeros((1, 3, 8, 8), np.float32))
+        engine.run({'picture': np.zeros((1, 3, 8, 8), np.float32)}, {'result': results[-1]})
+    return {'shift_of_all': float((results[1] - results[0]).mean()), 'to_be_read': 7.0}
+
+
+YARDSTICK = Yardstick({'shift_of_all': 0.5}, moved)
 
 
 @pytest.fixture
@@ -106,84 +110,102 @@ def test_the_codes_of_pictures():
     np.testing.assert_allclose(mixed.decode(rgb[:, ::-1] * 255), rgb, atol=1e-6)
 
 
-def test_colour_moved_by_a_known_amount(engine):
-    found = measure(engine(), engine(shift=(3, 0, -2)), CODE, key='k').difference
-    # A little less where skin is as light as can be.
-    np.testing.assert_allclose(found.shift_rgb, (3, 0, -2), atol=0.3)
-    assert found.shift_lab[2] > 0.5
-    assert found.mean_de2000 > 0.5
+def test_codes_of_channels_of_their_own_and_of_pixels_side_by_side():
+    rgb = np.random.default_rng(0).random((1, 3, 4, 6), np.float32)
+    code = PictureCode('x', 'y', (-2.0, -1.0, 0.0), (2.0, 1.0, 4.0), bgr=True, nhwc=True)
+    coded = code.encode(rgb)
+    assert coded.shape == (1, 4, 6, 3)
+    np.testing.assert_allclose(coded[0, ..., 2], rgb[0, 0] * 4, atol=1e-6)
+    np.testing.assert_allclose(coded[0, ..., 0], rgb[0, 2] * 4 - 2, atol=1e-6)
+    np.testing.assert_allclose(code.decode(coded), rgb, atol=1e-6)
 
 
-def test_grain_is_told_from_a_shift(engine):
-    found = measure(engine(), engine(grain=4.0), CODE, key='k').difference
-    assert max(map(abs, found.shift_lab)) < 0.3
-    assert found.p95_de2000 > 2.0
+def through(reduced, reference, file, said, *, key='k', yardstick=YARDSTICK):
+    return gate(reduced, reference, yardstick, what='swap fp16', key=key, file=file, warn=said.append)
 
 
 def test_equal_networks_pass_and_the_result_is_kept(engine, tmp_path):
     said, file = [], tmp_path / 'swap.parity.json'
-    reduced = engine()
-    assert gate(reduced, engine, CODE, key='swap fp16', file=file, warn=said.append) is reduced
+    reduced, whole = engine(shift=-0.4), engine()
+    gated = through(reduced, lambda: whole, file, said)
+    assert gated.engine is reduced
     assert said == []
+    with pytest.raises(EngineError, match='closed'):
+        whole.warm_up()
     stored = json.loads(file.read_text())
     assert stored['passed'] is True
-    assert stored['key'] == 'swap fp16'
+    assert stored['key'] == 'k'
     assert stored['provider'] == 'CPUExecutionProvider'
-    assert stored['difference']['p95_de2000'] == 0.0
+    assert stored['measured'] == {'shift_of_all': pytest.approx(-0.4), 'to_be_read': 7.0}
     # Known to be good: the reference is not even loaded.
-    assert gate(reduced, lambda: pytest.fail('loaded'), CODE, key='swap fp16', file=file, warn=said.append) is reduced
+    again = through(reduced, lambda: pytest.fail('loaded'), file, said)
+    assert again.engine is reduced
+    assert again.parity == gated.parity
 
 
 def test_a_shifted_network_falls_back_with_one_line(engine, tmp_path):
     said, file = [], tmp_path / 'swap.parity.json'
-    whole, reduced = engine(), engine(shift=(6, 6, 6))
-    assert gate(reduced, lambda: whole, CODE, key='swap int8', file=file, warn=said.append) is whole
-    assert len(said) == 1
-    assert '\n' not in said[0]
-    assert said[0].startswith('swap int8: skin differs by ')
-    assert said[0].endswith('fp32 is used instead')
+    whole, reduced = engine(), engine(shift=-0.6)
+    gated = through(reduced, lambda: whole, file, said)
+    assert gated.engine is whole
+    assert not gated.parity.passed
+    assert said == [
+        'swap fp16 differs from fp32 on CPUExecutionProvider: shift of all -0.6 (at most 0.5): fp32 is used instead'
+    ]
     whole.warm_up()
     with pytest.raises(EngineError, match='closed'):
         reduced.warm_up()
     # And again at the next start, without measuring.
-    assert gate(engine(shift=(6, 6, 6)), lambda: whole, CODE, key='swap int8', file=file, warn=said.append) is whole
+    before = file.stat().st_mtime_ns
+    assert through(engine(shift=-0.6), lambda: whole, file, said).engine is whole
     assert said[0] == said[1]
+    assert file.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize('stale', ['key', 'limits', 'damaged'])
+@pytest.mark.parametrize('stale', ['key', 'limits', 'damaged', 'of another kind'])
 def test_a_result_that_does_not_fit_is_measured_again(engine, tmp_path, stale):
     file = tmp_path / 'swap.parity.json'
     assert load(file) is None
-    save(measure(engine(), engine(shift=(9, 9, 9)), CODE, key='k'), file)
+    save(measure(engine(), engine(shift=9.0), YARDSTICK, what='swap', key='k'), file)
     assert not load(file).passed
-    key, limits = ('other', None) if stale == 'key' else ('k', Limits(5.0, 5.0, 5.0) if stale == 'limits' else None)
+    yardstick = Yardstick({'shift_of_all': 5.0}, moved) if stale == 'limits' else YARDSTICK
     if stale == 'damaged':
         file.write_text('{"key": "k"')
-    reduced = engine()
-    assert gate(reduced, engine, CODE, key=key, file=file, warn=pytest.fail, limits=limits) is reduced
-    assert load(file).passed
+    if stale == 'of another kind':
+        stored = json.loads(file.read_text())
+        file.write_text(json.dumps({**stored, 'measured': {'another': 0.0}}))
+    gated = through(engine(), engine, file, [], key='other' if stale == 'key' else 'k', yardstick=yardstick)
+    assert gated.parity.passed
+    assert load(file) == gated.parity
 
 
 def test_results_that_are_not_finite_do_not_pass(engine, tmp_path):
-    said = []
-    file = tmp_path / 'swap.parity.json'
+    said, file = [], tmp_path / 'swap.parity.json'
     whole = engine()
-    assert gate(engine(shift=(np.inf, 0, 0)), lambda: whole, CODE, key='k', file=file, warn=said.append) is whole
-    assert said == ['k: results are not finite on CPUExecutionProvider: fp32 is used instead']
-    assert load(file).difference is None
+    assert through(engine(shift=np.inf), lambda: whole, file, said).engine is whole
+    assert said == ['swap fp16: results are not finite on CPUExecutionProvider: fp32 is used instead']
+    assert load(file).measured is None
 
 
-def test_what_is_stored_comes_back(engine, tmp_path):
-    parity = measure(engine(), engine(shift=(1, 2, 3)), CODE, key='k', limits=Limits(0.1, 0.2, 0.3))
+def test_a_result_that_cannot_be_stored_costs_a_line(engine, tmp_path):
+    said = []
+    reduced = engine()
+    assert through(reduced, engine, tmp_path / 'missing' / 'p.json', said).engine is reduced
+    assert len(said) == 1
+    assert 'p.json cannot be written (No such file or directory): swap fp16 is compared' in said[0]
+
+
+def test_what_is_stored_comes_back(tmp_path):
+    parity = Parity('swap fp16', 'k', 'CPU', {'a': 0.1, 'b': 2.0}, {'a': 0.3})
     save(parity, tmp_path / 'p.json')
     assert load(tmp_path / 'p.json') == parity
     assert [file.name for file in tmp_path.glob('*p.json*')] == ['p.json']
 
 
-def test_networks_that_cannot_be_compared(engine):
+def test_networks_that_cannot_be_compared_are_closed(engine, tmp_path):
+    whole, reduced = engine(), engine(size=4)
     with pytest.raises(EngineError, match='inputs of the two precisions differ'):
-        measure(engine(), engine(size=32), CODE, key='k')
-    with pytest.raises(EngineError, match='no picture input'):
-        measure(engine(picture='x'), engine(picture='x'), CODE, key='k')
-    with pytest.raises(EngineError, match='no output nothing; it has result'):
-        measure(engine(), engine(), PictureCode('picture', 'nothing'), key='k')
+        through(reduced, lambda: whole, tmp_path / 'p.json', [])
+    for each in (whole, reduced):
+        with pytest.raises(EngineError, match='closed'):
+            each.warm_up()

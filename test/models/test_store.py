@@ -13,7 +13,7 @@ import yaml
 
 from facefusion_ros.models.entry import ModelError
 from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.store import Store, sha256, store_folder
+from facefusion_ros.models.store import BUILT, Store, sha256, store_folder
 
 
 @pytest.fixture
@@ -240,3 +240,53 @@ def test_the_folder_is_the_user_s_choice(monkeypatch, tmp_path):
     monkeypatch.delenv('FACEFUSION_MODELS')
     monkeypatch.setenv('HOME', str(tmp_path))
     assert store_folder() == tmp_path / '.local' / 'share' / 'facefusion_ros' / 'models'
+
+
+def test_a_model_is_removed_with_what_was_built_from_it(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    store.add(brought('scrfd'), name='other', licence='MIT')
+    built = store.folder / 'mine' / BUILT
+    built.mkdir()
+    (built / 'mine-fp16.onnx').write_bytes(bytes(1000))
+    size = (store.folder / 'mine' / 'mine.onnx').stat().st_size
+    assert store.remove('mine') == size + 1000
+    assert set(store.entries()) == {'other'}
+    assert not (store.folder / 'mine').exists()
+    assert store.resolve('other')
+    with pytest.raises(ModelError, match="no model is named 'mine'"):
+        store.remove('mine')
+    # Nothing is left of it, not even under another name.
+    assert sorted(file.name for file in store.folder.iterdir()) == ['.lock', 'index.yaml', 'other']
+
+
+def test_what_was_built_is_removed_alone(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    assert store.remove_built('mine') == 0
+    built = store.folder / 'mine' / BUILT
+    (built / 'tensorrt').mkdir(parents=True)
+    (built / 'tensorrt' / 'mine.plan').write_bytes(bytes(10))
+    assert store.remove_built('mine') == 10
+    assert not built.exists()
+    store.resolve('mine')
+    with pytest.raises(ModelError, match="no model is named 'other'"):
+        store.remove_built('other')
+
+
+def test_a_missing_folder_does_not_keep_a_model_listed(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    shutil.rmtree(store.folder / 'mine')
+    assert store.remove('mine') == 0
+    assert store.entries() == {}
+
+
+def test_what_was_built_stays_where_the_same_file_is_added_again(store, brought):
+    store.add(brought('yunet'), licence='MIT')
+    built = store.folder / 'mine' / BUILT
+    built.mkdir()
+    (built / 'mine-fp16.onnx').write_bytes(b'kept')
+    store.add(brought('yunet'), licence='MIT', source='said later')
+    assert (built / 'mine-fp16.onnx').read_bytes() == b'kept'
+    path, _ = store.resolve('mine')
+    path.write_bytes(b'damaged')
+    store.add(brought('scrfd'), licence='MIT')
+    assert not built.exists()

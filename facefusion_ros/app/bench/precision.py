@@ -19,8 +19,9 @@ from facefusion_ros.app.summary import percentiles
 from facefusion_ros.engines.colour import ciede2000, lab
 from facefusion_ros.engines.ort import OrtEngine
 from facefusion_ros.engines.parity import difference, drawn_faces
-from facefusion_ros.engines.precision import Precision, to_fp16
-from facefusion_ros.engines.quantisation import IntegerKernels, to_int8
+from facefusion_ros.engines.precision import to_fp16
+from facefusion_ros.engines.quantisation import to_int8
+from facefusion_ros.engines.reduced import IntegerKernels, Precision
 from facefusion_ros.engines.regions import crop_shape, keep_regions, masks, networks, plan
 from facefusion_ros.engines.statistics import give_statistics, take_statistics
 from facefusion_ros.faces.alignment import whole_face
