@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +11,20 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from facefusion_ros.engines.cuda import DevicePool, open_cuda
+from facefusion_ros.engines.device import GpuFrames, device_of
 from facefusion_ros.engines.engine import DeviceMemoryError, Engine, EngineError, TensorSpec
+from facefusion_ros.engines.frame_map import FrameMap
+from facefusion_ros.engines.kernels.launch import FaceKernels
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from facefusion_ros.engines.cuda import Cuda
+    from facefusion_ros.engines.device import DeviceEngine
     from facefusion_ros.engines.trt import TensorRtSettings
     from facefusion_ros.engines.trt_build import Progress
 
@@ -101,6 +105,11 @@ class _Chain:
         """What runs it now."""
         return self._loaded().provider
 
+    @property
+    def device(self) -> DeviceEngine | None:
+        """The GPU's part of what runs it now."""
+        return device_of(self._loaded())
+
     def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, NDArray[np.generic]]) -> None:
         """Run once; see ``Engine``. Raises EngineError."""
         try:
@@ -177,9 +186,27 @@ def _onnxruntime(network: _Network) -> Engine:
     return OrtEngine(network.path, network.settings.onnxruntime, network.sha256)
 
 
-_gpus: dict[int, tuple[Cuda, DevicePool]] = {}
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    cuda: Cuda
+    pool: DevicePool
+    map: FrameMap
+    kernels: FaceKernels | None
+    """None where they cannot be compiled: frames are cropped by the CPU."""
+
+
+_gpus: dict[int, _Gpu] = {}
 """Opened by the first network on each device; kept for as long as the process lives, as its context is."""
 _gpus_lock = Lock()
+
+
+def frame_maps() -> tuple[FrameMap, ...]:
+    """Give the maps of the GPUs whose networks take frames, for a FrameReader to tell of its pools.
+
+    Of the networks that this process has loaded so far: load them before the reader is made.
+    """
+    with _gpus_lock:
+        return tuple(gpu.map for gpu in _gpus.values() if gpu.kernels is not None)
 
 
 def _tensorrt(network: _Network) -> Engine:
@@ -187,15 +214,21 @@ def _tensorrt(network: _Network) -> Engine:
     with _gpus_lock:
         if settings.device not in _gpus:
             _gpus[settings.device] = _open(settings)
-        cuda, pool = _gpus[settings.device]
+        gpu = _gpus[settings.device]
         from facefusion_ros.engines.trt import TensorRtEngine  # noqa: PLC0415  not needed elsewhere
 
         return TensorRtEngine(
-            network.path, cuda, pool, settings.tensorrt, sha256=network.sha256, progress=network.progress
+            network.path,
+            gpu.cuda,
+            gpu.pool,
+            settings.tensorrt,
+            sha256=network.sha256,
+            progress=network.progress,
+            frames=GpuFrames(gpu.map, gpu.kernels) if gpu.kernels else None,
         )
 
 
-def _open(settings: EngineSettings) -> tuple[Cuda, DevicePool]:
+def _open(settings: EngineSettings) -> _Gpu:
     cuda = open_cuda(settings.device)
     from facefusion_ros.engines.trt_build import missing  # noqa: PLC0415  not needed elsewhere
 
@@ -203,10 +236,21 @@ def _open(settings: EngineSettings) -> tuple[Cuda, DevicePool]:
         cuda.close()
         raise EngineError(lack)
     try:
-        return cuda, DevicePool(cuda, settings.pool_bytes)
+        return _Gpu(cuda, DevicePool(cuda, settings.pool_bytes), FrameMap(cuda), _kernels(cuda, settings))
     except EngineError:
         cuda.close()
         raise
+
+
+def _kernels(cuda: Cuda, settings: EngineSettings) -> FaceKernels | None:
+    kept = settings.tensorrt.cache if settings.tensorrt else None
+    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    try:
+        with cuda.current():
+            return FaceKernels(cuda, kept or home / 'facefusion_ros')
+    except (EngineError, OSError) as error:
+        _log.warning('the CPU crops the frames for the networks: %s', error)
+        return None
 
 
 ENGINES: Mapping[str, Callable[[_Network], Engine]] = {'tensorrt': _tensorrt, 'onnxruntime': _onnxruntime}

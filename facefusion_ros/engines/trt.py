@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facefusion_ros.engines.device import DeviceTensor
 from facefusion_ros.engines.engine import EngineError, TensorSpec
 from facefusion_ros.engines.optimised import digest
 from facefusion_ros.engines.trt_build import BuildSettings, Progress, TensorRt, build, load_tensorrt, voice_of
@@ -23,11 +24,12 @@ from facefusion_ros.engines.trt_cache import EngineCache, EngineKey
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
     from facefusion_ros.engines.cuda import Cuda, DevicePool
+    from facefusion_ros.engines.device import DeviceEngine, GpuFrames
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class TensorRtEngine:
     Shapes are fixed when it is loaded. Arrays are copied to and from pinned memory that lives as long as the engine; on
     a device that shares the host's memory that is all, elsewhere asynchronous copies take them further. Weights are
     held by TensorRT itself, everything else comes from the pool; nothing is allocated once it is loaded.
+
+    Where it is given ``frames`` it is a ``DeviceEngine`` too.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class TensorRtEngine:
         scratch: Scratch | None = None,
         sha256: str = '',
         progress: Progress | None = None,
+        frames: GpuFrames | None = None,
     ) -> None:
         """Load a file, building its engine where none is kept; ``sha256`` is its digest where that is known.
 
@@ -90,6 +95,7 @@ class TensorRtEngine:
         self._path = Path(path)
         self._cuda = cuda
         self._pool = pool
+        self._frames = frames
         self._settings = settings or TensorRtSettings()
         self._trt = load_tensorrt()
         self._voice = voice_of(self._trt)
@@ -99,6 +105,7 @@ class TensorRtEngine:
         self._capture = self._settings.graph
         self._own_scratch = 0
         self._stream = 0
+        self._at_close: list[Callable[[], None]] = []
         self._context: TensorRt = None
         self._engine: TensorRt = None
         self._runtime: TensorRt = None
@@ -126,22 +133,62 @@ class TensorRtEngine:
         """TensorRT, with all of its version."""
         return f'TensorRT {self._trt.__version__}'
 
+    @property
+    def device(self) -> DeviceEngine | None:
+        """Its part on the GPU, where inputs can be filled there; see ``device.device_of``."""
+        return self if self._frames is not None and self._context is not None else None
+
+    @property
+    def cuda(self) -> Cuda:
+        """The GPU."""
+        return self._cuda
+
+    @property
+    def pool(self) -> DevicePool:
+        """Where its memory comes from."""
+        return self._pool
+
+    @property
+    def frames(self) -> GpuFrames:
+        """How it comes by frames; raises EngineError where it was not told."""
+        if self._frames is None:
+            raise EngineError(f'{self._path} was loaded without a way to frames: fill its inputs on the host')
+        return self._frames
+
+    @property
+    def stream(self) -> int:
+        """The stream it runs on."""
+        return self._stream
+
     def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, NDArray[np.generic]]) -> None:
         """Run once; see ``Engine``. Raises EngineError."""
-        if self._context is None:
-            raise EngineError(f'{self._path} is closed: load it again')
-        for spec in self._inputs:
-            if spec.name not in inputs:
-                raise EngineError(f'{self._path} wants an input {spec.name}: give it')
-        for name, array in (*inputs.items(), *outputs.items()):
-            self._check(name, array)
-        for name, array in inputs.items():
-            if array is not self._tensors[name].view:
-                np.copyto(self._tensors[name].view, array)
-        self._execute(tuple(outputs))
-        for name, array in outputs.items():
-            if array is not self._tensors[name].view:
-                np.copyto(array, self._tensors[name].view)
+        self._run((), inputs, outputs)
+
+    def device_input(self, name: str) -> DeviceTensor:
+        """Say where an input lies; see ``DeviceEngine``. Raises EngineError."""
+        if name not in {spec.name for spec in self._inputs}:
+            raise EngineError(f'{self._path} has no input {name}: it has {", ".join(s.name for s in self._inputs)}')
+        tensor = self._tensors[name]
+        return DeviceTensor(tensor.device, tensor.view.shape, tensor.spec.dtype)
+
+    def run_device(
+        self,
+        filled: Collection[str],
+        inputs: Mapping[str, NDArray[np.generic]],
+        outputs: Mapping[str, NDArray[np.generic]],
+    ) -> None:
+        """Run on inputs of which some are on the device already; see ``DeviceEngine``. Raises EngineError."""
+        try:
+            self._run(filled, inputs, outputs)
+        except EngineError:
+            if self._stream:
+                with self._cuda.current(), suppress(EngineError):
+                    self._cuda.synchronize(self._stream)
+            raise
+
+    def at_close(self, release: Callable[[], None]) -> None:
+        """Have ``release`` called by ``close``, with the GPU current."""
+        self._at_close.append(release)
 
     def pinned(self, name: str) -> NDArray[np.generic]:
         """Give the engine's own array for an input or output: ``run`` does not copy it. Valid until ``close``."""
@@ -154,7 +201,7 @@ class TensorRtEngine:
         for spec in self._inputs:
             self._tensors[spec.name].host[:] = 0
         for _ in range(2):
-            self._execute(self._output_names)
+            self._execute((), self._output_names)
 
     def close(self) -> None:
         """Release the network; may be called twice."""
@@ -164,6 +211,8 @@ class TensorRtEngine:
                 with suppress(EngineError):
                     self._cuda.synchronize(self._stream)
                 self._cuda.drop_stream(self._stream)
+            for release in self._at_close:
+                release()
             for graph in self._graphs.values():
                 self._cuda.drop_graph(graph)
             # In this order, as TensorRT wants it.
@@ -177,6 +226,7 @@ class TensorRtEngine:
         if self._own_scratch:
             self._pool.give_back(self._own_scratch)
         self._stream = self._own_scratch = 0
+        self._at_close.clear()
         self._graphs.clear()
         self._tensors.clear()
 
@@ -285,12 +335,37 @@ class TensorRtEngine:
                 f'{_text(array.shape)}'
             )
 
-    def _execute(self, wanted: tuple[str, ...]) -> None:
-        """Run on what lies in the pinned inputs, until the wanted outputs lie in theirs."""
+    def _run(
+        self,
+        filled: Collection[str],
+        inputs: Mapping[str, NDArray[np.generic]],
+        outputs: Mapping[str, NDArray[np.generic]],
+    ) -> None:
+        if self._context is None:
+            raise EngineError(f'{self._path} is closed: load it again')
+        for spec in self._inputs:
+            if spec.name not in inputs and spec.name not in filled:
+                raise EngineError(f'{self._path} wants an input {spec.name}: give it')
+        for name, array in (*inputs.items(), *outputs.items()):
+            self._check(name, array)
+        for name, array in inputs.items():
+            if array is not self._tensors[name].view:
+                np.copyto(self._tensors[name].view, array)
+        self._execute(filled, tuple(outputs))
+        for name, array in outputs.items():
+            if array is not self._tensors[name].view:
+                np.copyto(array, self._tensors[name].view)
+
+    def _execute(self, filled: Collection[str], wanted: tuple[str, ...]) -> None:
+        """Run on what is on the device, and lies in the other pinned inputs, until the wanted outputs lie in theirs."""
         with self._cuda.current():
             graph = self._graphs.get(wanted)
             if graph is None and self._capture and wanted in self._ran:
                 graph = self._captured(wanted)
+            for spec in self._inputs:
+                tensor = self._tensors[spec.name]
+                if tensor.lent and spec.name not in filled:
+                    self._cuda.copy_in(tensor.device, tensor.host, self._stream)
             if graph is None:
                 # TensorRT must have run once before a capture, to prepare what may not be prepared within one.
                 self._enqueue(wanted)
@@ -300,10 +375,6 @@ class TensorRtEngine:
             self._cuda.synchronize(self._stream)
 
     def _enqueue(self, wanted: tuple[str, ...]) -> None:
-        for spec in self._inputs:
-            tensor = self._tensors[spec.name]
-            if tensor.lent:
-                self._cuda.copy_in(tensor.device, tensor.host, self._stream)
         if not self._context.execute_async_v3(self._stream):
             raise self._voice.complaint(f'TensorRT does not run {self._path}')
         for name in wanted:
@@ -315,6 +386,8 @@ class TensorRtEngine:
         """Capture a run; None, once and for all, where the network does not allow it."""
         refusal: EngineError | None = None
         graph: int | None = None
+        # A capture begins with an empty stream.
+        self._cuda.synchronize(self._stream)
         self._cuda.begin_capture(self._stream)
         try:
             self._enqueue(wanted)

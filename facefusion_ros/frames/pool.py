@@ -18,7 +18,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -188,10 +188,22 @@ class WritableSlot:
             self.segment.release(self.slot)
 
 
+class Follower(Protocol):
+    """Is told where a FrameReader has frames in memory, such as to map them into a GPU."""
+
+    def attached(self, pool: str, pixels: NDArray[np.uint8]) -> None:
+        """Take note of the pixels of all slots of a pool that was opened, read-only (n,), whole pages of memory."""
+
+    def letting_go(self, pixels: NDArray[np.uint8]) -> None:
+        """Forget them: the pool is closed. The same memory as before; what is leased of it may still be used."""
+
+
 class FrameReader:
     """Leases frames of any pool of this user that a FrameRef names. Open one per thread, keep it, close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, followers: Iterable[Follower] = ()) -> None:
+        """``followers`` are told of every pool before its first frame is leased."""
+        self._followers = tuple(followers)
         self._segments: dict[str, Segment] = {}
         self._newest: dict[str, str] = {}
 
@@ -258,6 +270,8 @@ class FrameReader:
             raise
         self._segments[pool] = segment
         self._newest[stem] = pool
+        for follower in self._followers:
+            follower.attached(pool, segment.all_pixels())
         self._drop_old()
         return segment
 
@@ -265,12 +279,17 @@ class FrameReader:
         """Let go of pools that a newer one of the same name replaced, but for those that are still leased."""
         newest = set(self._newest.values())
         for name in [name for name, old in self._segments.items() if name not in newest and not any(old.held)]:
-            self._segments.pop(name).close()
+            self._let_go(self._segments.pop(name))
+
+    def _let_go(self, segment: Segment) -> None:
+        for follower in self._followers:
+            follower.letting_go(segment.all_pixels())
+        segment.close()
 
     def close(self) -> None:
         """Drop every lease and let go of all pools; may be called twice."""
         for segment in self._segments.values():
-            segment.close()
+            self._let_go(segment)
         self._segments.clear()
         self._newest.clear()
 

@@ -182,6 +182,11 @@ class Segment:
         view: NDArray[np.uint8] = np.ndarray(shape, np.uint8, buffer, self._pixels_at + slot * self._area)
         return view
 
+    def all_pixels(self) -> NDArray[np.uint8]:
+        """Read-only view of the pixels of all slots, (n,) whole pages of memory: without headers and undo areas."""
+        view: NDArray[np.uint8] = np.ndarray((self.slots * self._area,), np.uint8, self._readable, self._pixels_at)
+        return view
+
     # -- what was changed in place
 
     def undo_regions(self, slot: int) -> int:

@@ -11,19 +11,28 @@ from __future__ import annotations
 import ctypes
 import enum
 import json
+import shutil
+import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 import google.protobuf.message
 import numpy as np
 import onnx
 import onnx.checker
+import pytest
 from onnx.reference import ReferenceEvaluator
 
-from facefusion_ros.engines.cuda import Device
+from facefusion_ros.engines.cuda import Device, MappedHost
+from facefusion_ros.engines.device import GpuFrames
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
+from facefusion_ros.engines.frame_map import FrameMap
+from facefusion_ros.engines.kernels import launch, nvcc
 
 RUBBISH = 0xA5
+SEEN_AT = 1 << 48
+"""How much further the device sees mapped memory than the host."""
 
 
 class FakeCuda:
@@ -31,8 +40,12 @@ class FakeCuda:
 
     binding = 'fake'
 
-    def __init__(self, *, integrated: bool = False, name: str = 'Fake Orin') -> None:
-        self.device = Device(name, (8, 7), 1 << 30, 16, integrated=integrated)
+    def __init__(self, *, integrated: bool = False, host_register: bool = True, name: str = 'Fake Orin') -> None:
+        self.device = Device(name, (8, 7), 1 << 30, 16, integrated=integrated, host_register=host_register)
+        self.library: ctypes.CDLL | None = None
+        """The kernels, built for the CPU."""
+        self.mapped: dict[int, MappedHost] = {}
+        self.copied_bytes = 0
         self.depth = 0
         self.memory: dict[int, np.ndarray] = {}
         self.host: dict[int, np.ndarray] = {}
@@ -96,6 +109,46 @@ class FakeCuda:
         assert self.device.integrated
         return pinned.ctypes.data
 
+    def map_host(self, pages: np.ndarray, *, read_only: bool = True) -> MappedHost:
+        self.need_context()
+        if not self.device.host_register:
+            raise EngineError('Fake Nano cannot map memory that is there already: copy through pinned memory')
+        assert pages.ctypes.data not in self.mapped
+        mapped = MappedHost(pages, pages.ctypes.data + SEEN_AT, read_only)
+        self.mapped[pages.ctypes.data] = mapped
+        return mapped
+
+    def unmap_host(self, mapped: MappedHost) -> None:
+        self.need_context()
+        assert not any(self.queues.values()), 'work was under way'
+        del self.mapped[mapped.pages.ctypes.data]
+
+    def kernels(self, cubin: bytes, names: tuple[str, ...]) -> dict[str, str]:
+        self.need_context()
+        assert isinstance(cubin, bytes)
+        return {name: name for name in names}
+
+    def launch(
+        self, kernel: str, grid: tuple[int, int], block: tuple[int, int], argument: np.void, stream: int
+    ) -> None:
+        task = argument.copy()
+        assert grid[0] * block[0] >= task['width']
+        assert grid[1] * block[1] >= task['height']
+        for name in ('pixels', 'output'):
+            task[name] = self.seen(int(task[name]))
+        raw = ctypes.create_string_buffer(task.tobytes(), task.nbytes)
+        self.enqueue(stream, lambda: getattr(self.library, f'run_{kernel}')(raw))
+
+    def seen(self, address: int) -> int:
+        """Where the host has what the device sees there."""
+        for start, mapped in self.mapped.items():
+            if start + SEEN_AT <= address < start + SEEN_AT + mapped.pages.nbytes:
+                assert self.device.integrated, 'mapped memory is read over the bus'
+                return address - SEEN_AT
+        blocks = {**self.memory, **(self.host if self.device.integrated else {})}
+        assert any(start <= address < start + len(block) for start, block in blocks.items()), 'the device sees it not'
+        return address
+
     def stream(self) -> int:
         made = self.handle()
         self.queues[made] = []
@@ -117,10 +170,18 @@ class FakeCuda:
         self._copy(host.ctypes.data, address, host, stream)
 
     def _copy(self, to: int, source: int, host: np.ndarray, stream: int) -> None:
-        assert host.ctypes.data in self.host, 'only pinned memory is copied asynchronously'
+        pinned = any(
+            start <= host.ctypes.data and host.ctypes.data + host.nbytes <= start + size
+            for start, size in [
+                *((start, len(block)) for start, block in self.host.items()),
+                *((start, each.pages.nbytes) for start, each in self.mapped.items()),
+            ]
+        )
+        assert pinned, 'only pinned memory is copied asynchronously'
 
         def work() -> None:
             self.copies += 1
+            self.copied_bytes += host.nbytes
             ctypes.memmove(to, source, host.nbytes)
 
         self.enqueue(stream, work)
@@ -157,7 +218,29 @@ class FakeCuda:
 
     def left(self) -> int:
         """What nobody gave back."""
-        return len(self.memory) + len(self.host) + len(self.queues) + len(self.graphs)
+        return len(self.memory) + len(self.host) + len(self.queues) + len(self.graphs) + len(self.mapped)
+
+
+def kernels_on_cpu(folder: Path) -> ctypes.CDLL:
+    """Build the kernels as a library for this CPU."""
+    compiler = shutil.which('g++')
+    if compiler is None:
+        pytest.skip('g++ is not on this machine')
+    library = folder / 'kernels.so'
+    flags = ['-std=c++17', '-O2', '-ffp-contract=off', '-shared', '-fPIC', '-x', 'c++', f'-I{nvcc.SOURCES}']
+    source = Path(__file__).with_name('kernels_on_cpu.cpp')
+    done = subprocess.run([compiler, *flags, str(source), '-o', str(library)], text=True, capture_output=True)
+    assert not done.returncode, done.stderr
+    return ctypes.CDLL(str(library))
+
+
+def gpu_frames(cuda: FakeCuda, folder: Path, monkeypatch: pytest.MonkeyPatch) -> GpuFrames:
+    """Give it a way to frames; the kernels are those of ``cuda.library``."""
+    cubin = folder / 'kernels.cubin'
+    cubin.write_bytes(b'')
+    monkeypatch.setattr(launch, 'compile_kernels', lambda *_: cubin)
+    with cuda.current():
+        return GpuFrames(FrameMap(cuda), launch.FaceKernels(cuda, folder))
 
 
 class Refusals:

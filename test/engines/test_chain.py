@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from facefusion_ros.engines import chain, trt_build
-from facefusion_ros.engines.chain import EngineSettings, load_engine
+from facefusion_ros.engines.chain import EngineSettings, frame_maps, load_engine
+from facefusion_ros.engines.device import device_of
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
+from facefusion_ros.engines.kernels import launch
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 
 _spec = importlib.util.spec_from_file_location('fake_tensorrt', Path(__file__).with_name('fake_tensorrt.py'))
@@ -19,6 +21,12 @@ _spec.loader.exec_module(fake_tensorrt)
 
 class FakeCuda(fake_tensorrt.FakeCuda):
     closed = False
+    refuse_copies = False
+
+    def copy_in(self, address, host, stream):
+        if self.refuse_copies:
+            raise DeviceMemoryError('the GPU has no memory left')
+        super().copy_in(address, host, stream)
 
     def close(self):
         self.closed = True
@@ -172,8 +180,11 @@ class TestGpu:
     BOTH = EngineSettings(('tensorrt', 'onnxruntime'), pool_bytes=1 << 20)
 
     @pytest.fixture
-    def gpu(self, monkeypatch):
+    def gpu(self, monkeypatch, tmp_path):
         gpu = SimpleNamespace(cuda=FakeCuda(), opened=0)
+        cubin = tmp_path / 'kernels.cubin'
+        cubin.write_bytes(b'')
+        monkeypatch.setattr(launch, 'compile_kernels', lambda *_: cubin)
 
         def open_cuda(_device):
             gpu.opened += 1
@@ -197,8 +208,34 @@ class TestGpu:
         assert not [line for line in lines(caplog) if 'in place of' in line]
         for engine in engines:
             engine.close()
-        _, pool = chain._gpus[0]
+        pool = chain._gpus[0].pool
         assert pool.free_bytes == pool.size
+
+    def test_a_network_takes_frames_on_the_gpu_for_as_long_as_it_runs_there(self, nets, saved, gpu, picture):
+        assert frame_maps() == ()
+        engine = load_engine(saved(nets.blur()), self.BOTH)
+        device = device_of(engine)
+        assert device.cuda is gpu.cuda
+        assert device.frames.map in frame_maps()
+        assert device.device_input('x').shape == engine.inputs[0].shape
+        gpu.cuda.refuse_copies = True
+        engine.run(*picture)
+        assert engine.provider == 'CPUExecutionProvider'
+        assert device_of(engine) is None
+        engine.close()
+
+    def test_without_a_compiler_the_cpu_crops_the_frames(self, nets, saved, gpu, monkeypatch, caplog):
+        def compile_kernels(*_):
+            raise EngineError('nvcc is not on this machine')
+
+        monkeypatch.setattr(launch, 'compile_kernels', compile_kernels)
+        engine = load_engine(saved(nets.blur()), self.BOTH)
+        assert engine.provider.startswith('TensorRT 10')
+        assert device_of(engine) is None
+        assert frame_maps() == ()
+        assert lines(caplog) == ['the CPU crops the frames for the networks: nvcc is not on this machine']
+        engine.close()
+        assert gpu.opened == 1
 
     @pytest.mark.usefixtures('gpu')
     def test_a_pool_that_is_full(self, nets, saved, caplog):

@@ -198,11 +198,15 @@ class TestCrop:
         # OpenCV leaves out what a cell has of a pixel where that is less than a thousandth, and its result is whole.
         assert np.abs(result.transpose(1, 2, 0)[..., ::-1] - smaller).max() <= 1.02
 
-    def test_beside_its_place_is_grey(self):
+    def test_beside_its_place_is_grey(self, on_cpu):
         picture = bgr(2, 40, 30)
-        task = described(picture, (20, 16), np.eye(2, 3), place=(3, 4, 18, 15), grey=114)
+        written = np.zeros((3, 16, 20), np.float32)
+        output = crop.Output(address(written), 20, 16)
+        task = described(picture, output, np.eye(2, 3), place=(3, 4, 18, 15), grey=114)
+        run(on_cpu, 'crop_float32', task)
         whole = cropped(picture, described(picture, (20, 16), np.eye(2, 3)))
         seen = cropped(picture, task)
+        np.testing.assert_array_equal(written, seen)
         np.testing.assert_array_equal(seen[:, 4:15, 3:18], whole[:, 4:15, 3:18])
         seen[:, 4:15, 3:18] = 114
         assert (seen == 114).all()

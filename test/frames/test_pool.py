@@ -491,3 +491,56 @@ def test_a_reader_lets_go_of_a_pool_that_was_replaced(name):
                 pass
             assert maps() == 1
     assert maps() == 0
+
+
+class Follower:
+    """Keeps where a reader has frames."""
+
+    def __init__(self):
+        self.open = {}
+
+    def attached(self, pool, pixels):
+        assert pixels.ctypes.data not in self.open
+        self.open[pixels.ctypes.data] = pool, pixels
+
+    def letting_go(self, pixels):
+        _, known = self.open.pop(pixels.ctypes.data)
+        assert known.shape == pixels.shape
+        # Still there to be read.
+        assert known.max() == pixels.max()
+
+
+class TestFollowers:
+    def test_are_told_once_of_all_the_memory_that_frames_are_in(self, pool):
+        follower = Follower()
+        with FrameReader([follower]) as reader:
+            refs = [write(pool, noise(seed), sequence=seed) for seed in range(3)]
+            for ref in refs:
+                with reader.lease(ref) as lease:
+                    ((name, memory),) = follower.open.values()
+                    assert name == pool.name
+                    offset = lease.pixels.ctypes.data - memory.ctypes.data
+                    np.testing.assert_array_equal(memory[offset : offset + lease.pixels.size], lease.pixels.ravel())
+            assert memory.ctypes.data % mmap.PAGESIZE == memory.size % mmap.PAGESIZE == 0
+            assert not memory.flags.writeable
+        assert not follower.open
+
+    def test_undo_areas_take_no_memory_by_it(self, pool, pool_files, name):
+        follower = Follower()
+        with FrameReader([follower]) as reader, reader.lease(write(pool, noise(0))):
+            ((_, memory),) = follower.open.values()
+            (file,) = pool_files(name)
+            before = file.stat().st_blocks
+            assert memory.sum() > 0  # every page of it is looked at
+            assert file.stat().st_blocks == before
+
+    def test_are_told_when_a_newer_pool_takes_its_place(self, name):
+        follower = Follower()
+        with FrameReader([follower]) as reader:
+            for _ in range(3):
+                with FramePool.create(name, slots=1, slot_bytes=24 * 32 * 3) as pool:
+                    with reader.lease(write(pool, noise(1))):
+                        assert [each for each, _ in follower.open.values()][-1] == pool.name
+                    assert len(follower.open) <= 2
+            reader.close()
+            assert not follower.open
