@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facefusion_ros.models.entry import ModelError
+from facefusion_ros.models.entry import ModelError, Role
 from facefusion_ros.models.families import Catalogue, plain
 
 if TYPE_CHECKING:
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from facefusion_ros.models.entry import Family, ModelEntry, TensorForm
     from facefusion_ros.models.graph import Graph, GraphTensor
+
+PICTURE = (640, 640)
+"""Width and height, pixels, for a network that takes pictures of any size."""
+TILE = (128, 128)
+"""For one that restores frames, which any part of one suits: a whole one may take it minutes."""
 
 _KINDS = {'float': {'float16', 'float32'}, 'number': {'float16', 'float32', 'float64'}}
 
@@ -64,15 +69,16 @@ def recognise(graph: Graph, known: Catalogue, family: str | None = None, file_na
 def input_shapes(
     found: Recognition | ModelEntry,
     graph_inputs: Sequence[GraphTensor],
-    usual: tuple[int, int] = (640, 640),
+    usual: tuple[int, int] | None = None,
     batch: int = 1,
 ) -> dict[str, tuple[int, ...]]:
     """Shapes, by the file's names, for the inputs that a file leaves open in a dimension.
 
-    A picture has the size of the file, else of its family, else the ``usual`` width and height. A batch is one, or
-    ``batch`` where every input that has one leaves it open: so ``NetworkSwapper`` wants it for a boost, squared.
+    A picture has the size of the file, else of its family, else the ``usual`` width and height: ``TILE`` or
+    ``PICTURE`` where none is given. A batch is one, or ``batch`` where every input that has one leaves it open: so
+    ``NetworkSwapper`` wants it for a boost, squared.
     """
-    size = found.size or found.family.size or usual
+    size = found.size or found.family.size or usual or (TILE if found.family.role is Role.BACKGROUND else PICTURE)
     letters = {'w': size[0], 'h': size[1]}
     tensors = {tensor.name: tensor for tensor in graph_inputs}
     pairs = [
