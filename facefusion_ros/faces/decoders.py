@@ -62,11 +62,11 @@ def yunet(outputs: Sequence[Float], size: Size, min_score: float) -> Candidates:
     """Read YuNet: (cells, 1) classes and objectness, (cells, 4) boxes, (cells, 10) landmarks, each for three strides.
 
     One anchor in a cell, at its corner (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023; OpenCV,
-    face_detect.cpp). The score is the product of class and objectness.
+    face_detect.cpp). The score is the root of the product of class and objectness, each within 0 to 1, as OpenCV's is.
     """
     found = []
     for i, stride in enumerate(_STRIDES):
-        scores = outputs[i][:, 0] * outputs[3 + i][:, 0]
+        scores = np.sqrt(np.clip(outputs[i][:, 0], 0, 1) * np.clip(outputs[3 + i][:, 0], 0, 1))
         hit = scores >= min_score
         corner = _cells(size, stride)[hit]
         box, points = outputs[6 + i][hit], outputs[9 + i][hit].reshape(-1, 5, 2)

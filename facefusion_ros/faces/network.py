@@ -29,6 +29,9 @@ Fit = Literal['corner', 'centre', 'stretch']
 # 114 (LetterBox); InsightFace and OpenCV fill to the right and below with black; darknet stretches.
 _FITS: dict[str, tuple[Fit, int]] = {'yoloface': ('centre', 114), 'yolov4_tiny': ('stretch', 0)}
 
+# YuNet's score is the root of what the others' is.
+_LEAST_SCORES = {'yunet': 0.7}
+
 # Where the file leaves the size open.
 _USUAL_SIZE = (640, 640)
 
@@ -50,7 +53,7 @@ class NetworkSettings:
     """What counts as a face."""
 
     min_score: float = 0.5
-    """Finds below this score are not reported."""
+    """Finds below this score are not reported; by the scale of the network, and 0.7 for YuNet where nothing is set."""
     max_overlap: float = 0.4
     """Of two boxes that overlap by more than this (intersection over union) the better one is the face."""
     averaged_overlap: float = 0.6
@@ -85,7 +88,7 @@ class NetworkDetector:
         to refine them, they are put where a frontal face in the box has them. ``size`` (width, height; multiples of 32)
         is used where the file leaves it open. Raises EngineError where the engine runs no network of this family.
         """
-        self.settings = settings or NetworkSettings()
+        self.settings = settings or NetworkSettings(_LEAST_SCORES.get(family.name, NetworkSettings().min_score))
         self._engine = engine
         self._landmarks = landmarks
         if family.decoder not in DECODERS:

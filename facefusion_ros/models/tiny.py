@@ -198,7 +198,7 @@ def _yunet(graph: _Graph, size: int = 640) -> None:
             row, column = _cell(cx, cy, stride)
             anchor = np.array([column, row]) * stride
             at = row * cells + column
-            cls[at] = obj[at] = np.sqrt(FACE_SCORE)
+            cls[at] = obj[at] = FACE_SCORE
             bbox[at] = *((np.array([cx, cy]) - anchor) / stride), *np.log(np.array([w, h]) / stride)
             kps[at] = ((points - anchor) / stride).ravel()
         found |= {f'cls_{stride}': cls, f'obj_{stride}': obj, f'bbox_{stride}': bbox, f'kps_{stride}': kps}

@@ -57,15 +57,22 @@ def test_yunet_counts_from_the_corner_of_a_cell(level):
     stride = (8, 16, 32)[level]
     outputs = blank(DECODERS['yunet'][0])
     at = cell(2, 1, stride)
-    outputs[level][at], outputs[3 + level][at] = 0.9, 0.8
+    outputs[level][at], outputs[3 + level][at] = 0.9, 0.4
     outputs[6 + level][at] = 0.25, -0.5, np.log(2.0), np.log(3.0)
     outputs[9 + level][at] = np.arange(10) / 4
     found = yunet(outputs, SIZE, 0.5)
     x, y = 2.25 * stride, 0.5 * stride
-    np.testing.assert_allclose(found.scores, [0.72], rtol=1e-6)
+    np.testing.assert_allclose(found.scores, [0.6], rtol=1e-6)
     np.testing.assert_allclose(found.boxes, [[x - stride, y - 1.5 * stride, x + stride, y + 1.5 * stride]], rtol=1e-6)
     expected = (np.arange(10).reshape(5, 2) / 4 + [2, 1]) * stride
     np.testing.assert_allclose(found.landmarks, [expected], rtol=1e-6)
+
+
+def test_yunet_counts_no_share_beyond_0_to_1():
+    outputs = blank(DECODERS['yunet'][0])
+    for i, (kind, thing) in enumerate([(-0.9, -0.9), (1.5, 0.64), (1.5, 1.5)]):
+        outputs[0][i], outputs[3][i] = kind, thing
+    np.testing.assert_allclose(yunet(outputs, SIZE, 0.1).scores, [0.8, 1.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize('anchor', [0, 1])

@@ -106,8 +106,7 @@ def test_yunet_is_read_as_opencv_reads_it(portrait, size):
     np.testing.assert_allclose(face.box[:2], np.array([left, top]) / share - 0.5, atol=0.01)
     np.testing.assert_allclose(face.box[2:], np.array(extent) / share, atol=0.01)
     np.testing.assert_allclose(face.landmarks, np.array(values[4:]).reshape(5, 2) / share - 0.5, atol=0.01)
-    # OpenCV gives the root of the product of class and objectness.
-    assert face.score == pytest.approx(score**2, abs=1e-3)
+    assert face.score == pytest.approx(score, abs=1e-3)
 
 
 @needs_yunet
@@ -210,6 +209,14 @@ def test_of_boxes_of_one_face_the_best_is_kept_and_the_largest_is_first():
 def test_landmarks_that_are_no_face_are_left_out(points):
     engine = says((160, 96), points=points)
     assert NetworkDetector(engine, family('yoloface')).detect(np.zeros((96, 160, 3), np.uint8)) == ()
+
+
+def test_the_least_score_is_by_the_scale_of_the_network(tmp_path):
+    least = {}
+    for name in ('yunet', 'scrfd'):
+        write_tiny(name, tmp_path / f'{name}.onnx')
+        least[name] = NetworkDetector(OrtEngine(tmp_path / f'{name}.onnx'), family(name)).settings.min_score
+    assert least == {'yunet': 0.7, 'scrfd': 0.5}
 
 
 def test_boxes_that_say_the_same_are_averaged():

@@ -49,6 +49,7 @@ def test_fed_and_read_as_the_catalogue_says_it_finds_what_opencv_finds(stored, p
     _, (face,) = opencv.detect(picture)
     np.testing.assert_allclose((left, top, right - left, bottom - top), face[:4], atol=0.05)
     np.testing.assert_allclose(found.landmarks[best], face[4:14].reshape(5, 2), atol=0.05)
+    assert found.scores[best] == pytest.approx(face[14], abs=1e-4)
 
 
 def test_it_finds_the_astronaut(stored, photograph):
