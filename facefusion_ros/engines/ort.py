@@ -16,7 +16,7 @@ import numpy as np
 
 from facefusion_ros.engines.engine import EngineError, TensorSpec
 from facefusion_ros.engines.open_shapes import dimensions, has_external_data, parse, shape_text
-from facefusion_ros.engines.optimised import OptimisedGraphs, Recipe, digest, instructions
+from facefusion_ros.engines.optimised import LARGE_BYTES, OptimisedGraphs, Part, Recipe, digest, instructions
 from facefusion_ros.engines.providers import CPU, Provider, options, provider
 from facefusion_ros.engines.refusal import failure, refusal
 
@@ -207,11 +207,9 @@ class OrtEngine:
         if external:
             # Its weights are not in the digest, and a copy of the graph elsewhere would not find them.
             return self._create(chain, sizes)
-        part = None
         try:
-            part = graphs.part(name, recipe)
-            session = self._create(chain, sizes, save=part)
-            graphs.keep(part, name, recipe)
+            with graphs.writing(name, recipe) as part:
+                session = self._create(chain, sizes, save=part)
         except (OSError, EngineError) as error:
             session = self._create(chain, sizes)
             _log.warning(
@@ -221,9 +219,6 @@ class OrtEngine:
                 self._path.name,
                 error,
             )
-        finally:
-            if part is not None:
-                part.unlink(missing_ok=True)
         return session
 
     def _create(
@@ -232,7 +227,7 @@ class OrtEngine:
         sizes: Mapping[str, int],
         *,
         kept: Path | None = None,
-        save: Path | None = None,
+        save: Part | None = None,
     ) -> InferenceSession:
         settings, file = self._settings, kept or self._path
         names = [each.name for each in chain.values()]
@@ -242,7 +237,10 @@ class OrtEngine:
         if kept is not None:
             session_options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if save is not None:
-            session_options.optimized_model_filepath = str(save)
+            session_options.optimized_model_filepath = str(save.graph)
+            beside = 'session.optimized_model_external_initializers_'
+            session_options.add_session_config_entry(f'{beside}file_name', save.weights.name)
+            session_options.add_session_config_entry(f'{beside}min_size_in_bytes', str(LARGE_BYTES))
         try:
             return self._ort.InferenceSession(
                 os.fspath(file),

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper
 
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError, TensorSpec
-from facefusion_ros.engines.optimised import digest
+from facefusion_ros.engines.optimised import fingerprint
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings, cores
 
 
@@ -460,9 +460,37 @@ class TestCache:
         model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(2 * weights, model.graph.initializer[0].name))
         onnx.save(model, kept)
         sidecar = kept.with_suffix('.json')
-        sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), 'sha256': digest(kept)}))
+        sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), 'sha256': fingerprint(kept)}))
         np.testing.assert_array_equal(self.run(path, cache), 2 * first)
         assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+    def test_large_weights_are_mapped(self, nets, saved, cache, caplog):
+        weights = np.random.default_rng(0).random((256, 512, 1, 1), np.float32)
+        path = saved(
+            nets.network(
+                [onnx.helper.make_node('Conv', ['x', 'w', 'b'], ['y'])],
+                [('x', onnx.TensorProto.FLOAT, (1, 512, 1, 1))],
+                [('y', onnx.TensorProto.FLOAT, (1, 256, 1, 1))],
+                [('w', weights), ('b', np.ones(256, np.float32))],
+            )
+        )
+        x, y = {'x': np.ones((1, 512, 1, 1), np.float32)}, {'y': np.empty((1, 256, 1, 1), np.float32)}
+        wanted = weights.sum(axis=1)[None] + 1
+        for _ in range(2):
+            engine = OrtEngine(path, OrtSettings(cache=cache))
+            engine.run(x, y)
+            np.testing.assert_allclose(y['y'], wanted, rtol=1e-5)
+        assert self.files(cache) == ['.json', '.onnx', '.weights']
+        (kept,), (beside,) = cache.glob('*.onnx'), cache.glob('*.weights')
+        assert kept.stat().st_size < weights.nbytes <= beside.stat().st_size
+        assert beside.name in Path('/proc/self/maps').read_text()
+        # Who has them goes on with them when another process replaces them.
+        beside.unlink()
+        OrtEngine(path, OrtSettings(cache=cache))
+        assert 'is incomplete; making it anew' in caplog.text
+        engine.run(x, y)
+        np.testing.assert_allclose(y['y'], wanted, rtol=1e-5)
+        assert self.files(cache) == ['.json', '.onnx', '.weights']
 
     def test_each_set_of_shapes_has_its_own(self, nets, saved, cache):
         path = saved(nets.blur(('n', 3, 8, 'w'), ('n', 3, 8, 'w')))
