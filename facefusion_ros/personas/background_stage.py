@@ -79,6 +79,7 @@ class BackgroundStage:
         """May be replaced between two frames, but for the reduction."""
         self._load, self._clock = load, clock
         self._enhanced = self._late = self._skipped = 0
+        self._restored = False
         # The rest is shared with the worker, under its lock; while it works, the enhancer is the worker's alone.
         self._enhancer: FrameEnhancer | None = None
         self._asked: Size | None = None
@@ -89,19 +90,18 @@ class BackgroundStage:
 
     @property
     def counts(self) -> BackgroundCounts:
-        """What became of the frames so far; to be read by the caller of ``enhance``."""
+        """What became of the frames so far; to be read by the caller of ``restore``."""
         return BackgroundCounts(self._enhanced, self._late, self._skipped, self._network_s)
 
-    def enhance(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> bool:
-        """Write the restored frame to ``out``, and return True, if that can be done in time.
+    def restore(self, pixels: NDArray[np.uint8]) -> bool:
+        """Restore a frame, (H, W, 3) BGR uint8; return whether that was done in time, so that it can be shown.
 
-        ``pixels`` and ``out``: (H, W, 3) BGR uint8, may be the same; where False is returned ``out`` stays as it is.
-        Raises ValueError where they are something else, and once what loading or running the network raised since the
-        last call. A network that could not be loaded is asked for again when the frames' size changes.
+        Raises ValueError where the pixels are something else, and once what loading or running the network raised since
+        the last call. A network that could not be loaded is asked for again when the frames' size changes.
         """
-        for name, array in (('pixels', pixels), ('out', out)):
-            if array.ndim != 3 or array.shape != (*pixels.shape[:2], 3) or array.dtype != np.uint8:
-                raise ValueError(f'{name} must be uint8 (H, W, 3), both of one size, not {array.dtype} {array.shape}')
+        self._restored = False
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise ValueError(f'pixels must be uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}')
         size = pixels.shape[1], pixels.shape[0]
         with self._worker.changed:
             error = self._worker.wait(lambda: True, 0.0)
@@ -126,9 +126,19 @@ class BackgroundStage:
         if late:
             self._late += 1
             return False
-        enhancer.show(pixels, out)
         self._enhanced += 1
+        self._restored = True
         return True
+
+    def show(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Write the frame to ``out`` as it was restored; after ``restore`` has returned True for it.
+
+        ``pixels`` and ``out``: (H, W, 3) BGR uint8 of its size, may be the same. Raises ValueError where they are
+        something else, or there is nothing to show.
+        """
+        if self._enhancer is None or not self._restored:
+            raise ValueError('no frame was restored in time: show it as it is')
+        self._enhancer.show(pixels, out)
 
     def close(self) -> None:
         """End the thread, when the network has done what it is at, and release it; may be called twice."""

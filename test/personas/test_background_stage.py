@@ -76,7 +76,9 @@ class Setup:
         self.stage.settings = settings
         frame = np.full((size[1], size[0], 3), value, np.uint8)
         out = np.full_like(frame, 7)
-        shown = self.stage.enhance(frame, out)
+        shown = self.stage.restore(frame)
+        if shown:
+            self.stage.show(frame, out)
         assert (out == out[0, 0]).all()
         return shown, int(out[0, 0, 0])
 
@@ -133,7 +135,7 @@ def test_while_the_network_is_busy_frames_go_by_without_waiting(setup):
 def test_a_frame_that_is_given_up_may_change_while_the_network_is_at_it(setup):
     frame = np.full((SIZE[1], SIZE[0], 3), 50, np.uint8)
     setup.stage.settings = HASTY
-    assert not setup.stage.enhance(frame, frame)
+    assert not setup.stage.restore(frame)
     setup.begun()
     frame[...] = 0
     assert (setup.loaded[0].taken == 50).all()
@@ -143,7 +145,8 @@ def test_in_place(setup):
     frame = np.full((SIZE[1], SIZE[0], 3), 50, np.uint8)
     setup.permits.release()
     setup.stage.settings = PATIENT
-    assert setup.stage.enhance(frame, frame)
+    assert setup.stage.restore(frame)
+    setup.stage.show(frame, frame)
     assert (frame == 150).all()
 
 
@@ -228,16 +231,31 @@ def test_settings_reach_the_network_with_the_next_frame(setup):
 
 def test_what_is_no_frame_is_refused_and_reaches_no_network(unloaded):
     frame = np.zeros((24, 32, 3), np.uint8)
-    for pixels, out in (
-        (frame[..., 0], frame),
-        (frame, frame[:20]),
-        (frame.astype(np.float32), frame),
-        (frame, frame[..., :1]),
-    ):
+    for pixels in (frame[..., 0], frame.astype(np.float32), frame[..., :1], frame[:0]):
         with pytest.raises(ValueError, match=r'must be uint8 \(H, W, 3\)'):
-            unloaded.stage.enhance(pixels, out)
+            unloaded.stage.restore(pixels)
     assert not unloaded.loaded
     assert unloaded.stage.counts == BackgroundCounts()
+
+
+def test_only_what_was_restored_in_time_is_shown(setup):
+    frame = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+
+    def refused():
+        with pytest.raises(ValueError, match='no frame was restored in time'):
+            setup.stage.show(frame, frame)
+
+    refused()
+    setup.permits.release()
+    assert setup.show(50, PATIENT) == (True, 150)
+    assert setup.show(50) == (False, 7)
+    refused()
+    setup.permits.release()
+    setup.until_done()
+    # Done by now, but for a frame that has gone by.
+    refused()
+    setup.stage.close()
+    refused()
 
 
 def test_closing_waits_for_the_network_and_can_be_done_twice(setup):
@@ -258,10 +276,11 @@ def test_nothing_is_allocated_whether_a_frame_is_restored_late_or_skipped(setup)
     def all_three():
         setup.stage.settings = PATIENT
         setup.permits.release()
-        assert setup.stage.enhance(frame, frame)
+        assert setup.stage.restore(frame)
+        setup.stage.show(frame, frame)
         setup.stage.settings = HASTY
-        assert not setup.stage.enhance(frame, frame)
-        assert not setup.stage.enhance(frame, frame)
+        assert not setup.stage.restore(frame)
+        assert not setup.stage.restore(frame)
         setup.permits.release()
         setup.until_done()
 
@@ -294,11 +313,12 @@ def test_a_network_of_the_store_restores_frames_of_any_size(size, taken):
     stage = stored_background('real_esrgan_x2', settings=BackgroundSettings(budget_s=60.0, strength=1.0))
     try:
         out = np.zeros_like(frame)
-        assert not stage.enhance(frame, out)
+        assert not stage.restore(frame)
         with stage._worker.changed:
             assert stage._worker.changed.wait_for(stage._idle, timeout=60)
         assert stage._enhancer._tensor.size == taken
-        assert stage.enhance(frame, out)
+        assert stage.restore(frame)
+        stage.show(frame, out)
         assert np.abs(out[4:-4, 4:-4].astype(int) - frame[4:-4, 4:-4]).max() <= 4
     finally:
         stage.close()
