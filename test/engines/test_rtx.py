@@ -21,6 +21,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facefusion_ros.app.bench import architectures
 from facefusion_ros.app.bench.networks import NETWORKS, write_network
 from facefusion_ros.app.bench.restorer import Restorer
 from facefusion_ros.engines import graph as onnx_graph
@@ -59,8 +60,6 @@ KNOWN = (
 PRECISIONS = {
     'fp32': lambda model: model,
     'fp16': lambda model: to_fp16(model)[0],
-    'int8': lambda model: to_int8(model, [sample(model)])[0],
-    'int8_and_fp16': lambda model: to_fp16(to_int8(model, [sample(model)])[0])[0],
 }
 PICTURES = [name for name in family_names() if catalogue().family(name).decoder == 'picture']
 
@@ -160,6 +159,7 @@ def build(tmp_path_factory):
         command = [sys.executable, str(BUILD), json.dumps({'file': str(file), 'shapes': shapes_of(model), **options})]
         done = subprocess.run(command, env=environment, text=True, capture_output=True)
         ended = signal.Signals(-done.returncode).name if done.returncode < 0 else done.returncode
+        file.unlink()
         assert not done.returncode, f'{ended}: {done.stderr}'
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -202,8 +202,9 @@ def test_a_network_of_each_family(family, precision, build, tmp_path):
 
 @pytest.mark.parametrize('family', PICTURES)
 def test_tiny_networks_are_too_small_for_int8(family, tmp_path):
+    model = tiny(family, tmp_path)
     with pytest.raises(EngineError, match='no convolution of this network can be computed in int8: use fp16'):
-        PRECISIONS['int8'](tiny(family, tmp_path))
+        to_int8(model, [sample(model)])
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'fp16'])
@@ -218,27 +219,54 @@ def test_larger_networks(network, precision, build, tmp_path):
     assert {kind for kind, _, _ in products} == {kind for kind, there in kinds.items() if there}
 
 
-@pytest.mark.parametrize('precision', ['int8', 'int8_and_fp16'])
-@pytest.mark.parametrize('network', [name for name in LARGER if name != 'bench_identity'])
-def test_larger_networks_in_int8(network, precision, build, tmp_path):
-    model = LARGER[network](tmp_path)
-    int8, report = to_int8(model, [sample(model)])
-    if precision == 'int8_and_fp16':
-        int8 = to_fp16(int8)[0]
-    found = build(int8)
-    check(int8, found)
+def check_int8(model, report, found):
+    """The convolutions that were quantised take what was dequantised, and nothing is between."""
+    check(model, found)
     tensors = found['tensors']
-    float_kind = 'FLOAT' if precision == 'int8' else 'HALF'
-    assert report.quantised
-    convolutions = [node for node in int8.graph.node if onnx_graph.label(node) in report.quantised]
-    assert len(convolutions) == len(report.quantised)
+    mixed = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    rest = 'HALF' if mixed else 'FLOAT'
+    convolutions = [node for node in model.graph.node if onnx_graph.label(node) in report.quantised]
+    assert len(convolutions) == len(report.quantised) > 0
     for node in convolutions:
         kind, layer, (picture, weights, *_) = tensors[node.output[0]]
-        assert (kind, layer) == (float_kind, 'CONVOLUTION')
+        assert (kind, layer) == (rest, 'CONVOLUTION')
         for taken in (picture, weights):
             kind, layer, (held, *_) = tensors[taken]
-            # Nothing between: TensorRT computes in int8 where a convolution takes just what was dequantised.
-            assert (kind, layer, tensors[held][0]) == (float_kind, 'DEQUANTIZE', 'INT8')
+            assert (kind, layer, tensors[held][0]) == (rest, 'DEQUANTIZE', 'INT8')
+
+
+@pytest.mark.parametrize('network', [name for name in LARGER if name != 'bench_identity'])
+def test_larger_networks_in_int8(network, build, tmp_path):
+    model = LARGER[network](tmp_path)
+    int8, report = to_int8(model, [sample(model)])
+    for made in (int8, to_fp16(int8)[0]):
+        check_int8(made, report, build(made))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('network', architectures.ARCHITECTURES)
+def test_true_architectures(network, build):
+    model = architectures.build(network)
+    check(model, build(model))
+    half, report = to_fp16(model)
+    found = build(half)
+    check(half, found)
+    float32 = {name for name, _ in report.kept}
+    for node in half.graph.node:
+        if node.op_type == 'Conv':
+            kept = onnx_graph.label(node) in float32
+            assert found['tensors'][node.output[0]][:2] == ['FLOAT' if kept else 'HALF', 'CONVOLUTION']
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('network', architectures.ARCHITECTURES)
+def test_true_architectures_in_int8(network, build):
+    model = architectures.build(network)
+    int8, report = to_int8(model, [sample(model)])
+    for made in (int8, to_fp16(int8)[0]):
+        check_int8(made, report, build(made))
 
 
 # What else the builder does
