@@ -48,8 +48,12 @@ def load_stored(
     *,
     accept_noncommercial: bool = False,
     precision: Precision | str = Precision.FP32,
+    size: tuple[int, int] | None = None,
 ) -> StoredNetwork:
     """Load the model of that name; inputs that its file leaves open get the family's usual size.
+
+    ``size`` (width, height) is wanted of a picture for which neither the file nor its family has one; what is loaded at
+    a reduced precision has the size that it was made for.
 
     A reduced precision is used where it passes the comparison with float32 on this machine (``yardsticks``), which is
     made once and stored; else float32 is, with one line in the log. A file for fp16 is made where there is none; one
@@ -65,13 +69,13 @@ def load_stored(
         raise EngineError(message)
     network = Network(path, entry, settings or EngineSettings())
     if wanted is Precision.FP32:
-        return StoredNetwork(network.whole(), entry)
+        return StoredNetwork(network.whole(size), entry)
     artefact = _ready(network, wanted)
     try:
         reduced = network.reduced(artefact)
     except EngineError as error:
         _log.warning('%s %s cannot be loaded (%s): fp32 is used instead', name, wanted.value, error)
-        return StoredNetwork(network.whole(), entry)
+        return StoredNetwork(network.whole(size), entry)
     gated = network.gate(artefact, reduced)
     return StoredNetwork(gated.engine, entry, wanted if gated.parity.passed else Precision.FP32)
 
@@ -157,9 +161,9 @@ class Network:
             return None, ''
         return artefact, recipe.differs(artefact.recipe, *aside) or damage(self.folder, artefact)
 
-    def whole(self) -> Engine:
-        """Load the model itself. Raises EngineError."""
-        shapes = input_shapes(self.entry, read_graph(self.path).inputs)
+    def whole(self, size: tuple[int, int] | None = None) -> Engine:
+        """Load the model itself, for pictures of this size where that is open. Raises EngineError."""
+        shapes = input_shapes(self.entry, read_graph(self.path).inputs, size)
         return self._load(self.path, self.entry.sha256, shapes, Precision.FP32)
 
     def reduced(self, artefact: Artefact) -> Engine:

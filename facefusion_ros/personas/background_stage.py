@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from facefusion_ros.engines.chain import EngineSettings, load_engine
-from facefusion_ros.engines.trt import TensorRtSettings
+from facefusion_ros.engines.stored import load_stored, precision_of
+from facefusion_ros.models.entry import Role
 from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.graph import read_graph
-from facefusion_ros.models.recognition import input_shapes
 from facefusion_ros.models.store import Store, store_folder
 from facefusion_ros.personas.background import BackgroundEnhancer, BackgroundSettings, input_size
 from facefusion_ros.personas.worker import Worker
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from facefusion_ros.engines.chain import EngineSettings
 
 Size = tuple[int, int]
 
@@ -180,25 +180,29 @@ def stored_background(
     settings: BackgroundSettings | None = None,
     *,
     accept_noncommercial: bool = False,
+    precision: str = 'fp32',
 ) -> BackgroundStage:
     """Return a stage with the model of that name of the user's store, which is loaded for the first frame.
 
-    A file that leaves the size of its input open is loaded for that of the frames. Raises ModelError where the store
-    has no such model or may not use it, EngineError where it restores no frames or the reduction does not suit it.
+    A file that leaves the size of its input open is loaded for that of the frames; at a reduced precision it takes them
+    in tiles. Raises ModelError where the store has no such model or may not use it, EngineError where it restores no
+    frames, the reduction does not suit it, or there is no such precision.
     """
     settings = settings or BackgroundSettings()
-    engines = engines or EngineSettings()
-    path, entry = Store(store_folder(), catalogue()).resolve(name, accept_noncommercial=accept_noncommercial)
-    input_size(entry.family, (1, 1), settings)  # or EngineError, here and not in the thread
+    _, entry = Store(store_folder(), catalogue()).resolve(name, accept_noncommercial=accept_noncommercial)
+    # What is wrong with these is said here, and not in the thread.
+    precision_of(precision)
+    input_size(entry.family, (1, 1), settings)
 
     def load(frame_size: Size) -> BackgroundEnhancer:
-        shapes = input_shapes(entry, read_graph(path).inputs, input_size(entry.family, frame_size, settings))
-        fitted = replace(
+        engine = load_stored(
+            name,
+            Role.BACKGROUND,
             engines,
-            onnxruntime=replace(engines.onnxruntime, shapes=shapes),
-            tensorrt=replace(engines.tensorrt or TensorRtSettings(), shapes=shapes),
-        )
-        engine = load_engine(path, fitted, entry.sha256)
+            accept_noncommercial=accept_noncommercial,
+            precision=precision,
+            size=input_size(entry.family, frame_size, settings),
+        ).engine
         try:
             return BackgroundEnhancer(engine, entry.family, frame_size, settings)
         except BaseException:

@@ -306,11 +306,17 @@ def stored(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures('stored')
-@pytest.mark.parametrize(('size', 'taken'), [((64, 48), (32, 24)), ((33, 17), (18, 10))])
-def test_a_network_of_the_store_restores_frames_of_any_size(size, taken):
+@pytest.mark.parametrize(
+    ('size', 'precision', 'taken'),
+    [((64, 48), 'fp32', (32, 24)), ((33, 17), 'fp32', (18, 10)), ((400, 300), 'fp16', (128, 128))],
+)
+def test_a_network_of_the_store_restores_frames_of_any_size(size, precision, taken):
     y, x = np.mgrid[: size[1], : size[0]]
-    frame = np.stack([3 * x, 4 * y, 2 * (x + y)], axis=-1).astype(np.uint8)
-    stage = stored_background('real_esrgan_x2', settings=BackgroundSettings(budget_s=60.0, strength=1.0))
+    frame = np.stack([x / size[0], y / size[1], (x + y) / sum(size)], axis=-1)
+    frame = np.rint(255 * frame).astype(np.uint8)
+    stage = stored_background(
+        'real_esrgan_x2', settings=BackgroundSettings(budget_s=60.0, strength=1.0), precision=precision
+    )
     try:
         out = np.zeros_like(frame)
         assert not stage.restore(frame)
@@ -332,3 +338,5 @@ def test_what_cannot_restore_frames_is_said_before_the_first():
         stored_background('gfpgan')
     with pytest.raises(EngineError, match='reduction by 4 does not suit real_esrgan_x2: choose from 1, 2'):
         stored_background('real_esrgan_x2', settings=BackgroundSettings(reduction=4))
+    with pytest.raises(EngineError, match='there is no precision'):
+        stored_background('real_esrgan_x2', precision='fp8')
