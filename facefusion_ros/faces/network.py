@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
@@ -13,6 +12,8 @@ from facefusion_ros.faces.alignment import ARCFACE_112
 from facefusion_ros.faces.cascade import box_around, overlap, require
 from facefusion_ros.faces.decoders import DECODERS, overlaps, suppress
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.feed import Feed
+from facefusion_ros.faces.letterbox import Letterbox
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from facefusion_ros.engines.engine import Engine, TensorSpec
     from facefusion_ros.faces.decoders import Candidates, Decoder
     from facefusion_ros.faces.landmarks import LandmarkNetwork
+    from facefusion_ros.faces.letterbox import Fit
     from facefusion_ros.models.entry import Family
-
-Fit = Literal['corner', 'centre', 'stretch']
 
 # How pictures were put into the input when each family was trained, and the grey beside them. Ultralytics centres on
 # 114 (LetterBox); InsightFace and OpenCV fill to the right and below with black; darknet stretches.
@@ -89,28 +89,21 @@ class NetworkDetector:
         is used where the file leaves it open. Raises EngineError where the engine runs no network of this family.
         """
         self.settings = settings or NetworkSettings(_LEAST_SCORES.get(family.name, NetworkSettings().min_score))
-        self._engine = engine
         self._landmarks = landmarks
         if family.decoder not in DECODERS:
             raise EngineError(f'{family.name} is no family of detectors; these are read as {", ".join(DECODERS)}')
-        self._fit, grey = _FITS.get(family.decoder, ('corner', 0))
-        self._tensor = PictureTensor(
-            engine.inputs[0], family.preprocessing, size or family.size or _USUAL_SIZE, multiple=32
-        )
-        width, height = self._tensor.size
-        self._decoder, specs, shapes = _decoder(engine, family, (width, height))
+        tensor = PictureTensor(engine.inputs[0], family.preprocessing, size or family.size or _USUAL_SIZE, multiple=32)
+        self._size = tensor.size
+        self._feed = Feed(engine, tensor)
+        self._letterbox = Letterbox(tensor.size, *_FITS.get(family.decoder, ('corner', 0)))
+        self._decoder, specs, shapes = _decoder(engine, family, tensor.size)
         self._outputs = {spec.name: allocate(spec, shape) for spec, shape in zip(specs, shapes, strict=True)}
         self._views = [self._outputs[spec.name].reshape(shape) for spec, shape in zip(specs, shapes, strict=True)]
-        self._grey = grey
-        self._picture = np.full((height, width, 3), grey, np.uint8)
-        self._shape = (0, 0)
-        self._place = self._picture
-        self._halves: list[NDArray[np.uint8]] = []
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the network's input, pixels."""
-        return self._tensor.size
+        return self._size
 
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
         """Find the faces of a (H, W, 3) BGR picture, largest first.
@@ -147,46 +140,21 @@ class NetworkDetector:
 
     def _find(self, pixels: NDArray[np.uint8], left: int, top: int) -> tuple[Face, ...]:
         """Find the faces of a part of the frame that begins at (left, top)."""
-        if pixels.shape[:2] != self._shape:
-            self._lay_out(pixels.shape[0], pixels.shape[1])
-        height, width = self._place.shape[:2]
-        source = pixels
-        for smaller in (*self._halves, self._place):
-            cv2.resize(source, smaller.shape[1::-1], dst=smaller, interpolation=cv2.INTER_LINEAR)
-            source = smaller
-        self._tensor.fill(self._picture)
-        self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
+        self._feed.fill(pixels, self._letterbox)
+        self._feed.run(self._outputs)
         tensors = [view.astype(np.float32, copy=False) for view in self._views]
         # A network may say what overflows; such a box is not finite, and left out.
         with np.errstate(over='ignore', invalid='ignore'):
-            found = self._decoder.read(tensors, self._tensor.size, self.settings.min_score)
-        scale = np.array([pixels.shape[1] / width, pixels.shape[0] / height])
+            found = self._decoder.read(tensors, self._size, self.settings.min_score)
+        scale = np.array(pixels.shape[1::-1]) / self._letterbox.shown
         return self._faces(found, scale, np.array([left, top]))
-
-    def _lay_out(self, height: int, width: int) -> None:
-        """Say where in the network's picture one of this size goes."""
-        self._shape = (height, width)
-        full = np.array(self._picture.shape[1::-1])
-        size = full
-        if self._fit != 'stretch':
-            share = min(full[0] / width, full[1] / height)
-            size = np.clip(np.round(np.array([width, height]) * share).astype(int), 1, full)
-        self._corner = (full - size) // 2 if self._fit == 'centre' else np.zeros(2, int)
-        (x, y), (right, bottom) = self._corner, self._corner + size
-        self._picture[...] = self._grey
-        self._place = self._picture[y:bottom, x:right]
-        # Halving is a mean of four pixels and fast; from there on linear interpolation skips no pixel.
-        self._halves = []
-        while width // 2 >= size[0] and height // 2 >= size[1]:
-            width, height = width // 2, height // 2
-            self._halves.append(np.empty((height, width, 3), np.uint8))
 
     def _faces(self, found: Candidates, scale: NDArray[np.float64], shift: NDArray[np.int_]) -> tuple[Face, ...]:
         """Take candidates in the network's picture to distinct faces in the frame."""
 
         def to_frame(points: NDArray[np.float32]) -> NDArray[np.float64]:
             # From edges to centres of pixels.
-            mapped: NDArray[np.float64] = (points - self._corner) * scale + (shift - 0.5)
+            mapped: NDArray[np.float64] = (points - self._letterbox.corner) * scale + (shift - 0.5)
             return mapped
 
         boxes = to_frame(found.boxes.reshape(-1, 2, 2)).reshape(-1, 4)

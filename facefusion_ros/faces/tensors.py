@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.kernels.crop import Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,9 @@ class PictureTensor:
         are no multiples of ``multiple``, or it is not of float32 or float16.
         """
         self.name = spec.name
-        self._planar = preprocessing.layout == 'nchw'
-        if len(spec.shape) != 4 or spec.shape[1 if self._planar else 3] not in (3, None):
+        self.planar = preprocessing.layout == 'nchw'
+        """One channel after the other, rather than all of a pixel together."""
+        if len(spec.shape) != 4 or spec.shape[1 if self.planar else 3] not in (3, None):
             raise EngineError(
                 f'input {spec.name} has shape {spec.shape}, which is no picture in {preprocessing.layout}: '
                 'set the right family for this file'
@@ -44,14 +46,14 @@ class PictureTensor:
             raise EngineError(f'input {spec.name} takes {spec.shape[0]} pictures at once: export the file for {count}')
         if spec.dtype not in (np.float32, np.float16):
             raise EngineError(f'input {spec.name} is of {spec.dtype}: export the file with float32 or float16 inputs')
-        height, width = spec.shape[2:] if self._planar else spec.shape[1:3]
+        height, width = spec.shape[2:] if self.planar else spec.shape[1:3]
         self.size = (width or size[0], height or size[1])
         """Width and height, pixels."""
         if min(self.size) < 1 or self.size[0] % multiple or self.size[1] % multiple:
             raise EngineError(
                 f'input {spec.name} of {self.size[0]}x{self.size[1]} pixels: sides must be multiples of {multiple}'
             )
-        shape = (count, 3, *self.size[::-1]) if self._planar else (count, *self.size[::-1], 3)
+        shape = (count, 3, *self.size[::-1]) if self.planar else (count, *self.size[::-1], 3)
         self.array: NDArray[np.floating] = np.zeros(shape, spec.dtype)
         """What is given to the engine."""
         swap = preprocessing.colour == 'rgb'
@@ -60,10 +62,16 @@ class PictureTensor:
         self._gain = (preprocessing.scale / std).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
 
+    @property
+    def normalisation(self) -> Normalisation:
+        """What ``fill`` does to the pixels."""
+        gain, offset = self._gain.tolist(), self._offset.tolist()
+        return Normalisation(tuple(gain), tuple(offset), blue_first=self._channels == (0, 1, 2))
+
     def fill(self, pixels: NDArray[np.uint8], place: int = 0) -> None:
         """Take a (height, width, 3) BGR picture of the tensor's size, as the one at this place of ``count``."""
         for i, channel in enumerate(self._channels):
-            plane = self.array[place, i] if self._planar else self.array[place, ..., i]
+            plane = self.array[place, i] if self.planar else self.array[place, ..., i]
             np.multiply(pixels[..., channel], self._gain[i], out=plane, dtype=np.float32, casting='same_kind')
             if self._offset[i]:
                 np.add(plane, self._offset[i], out=plane, dtype=np.float32, casting='same_kind')
