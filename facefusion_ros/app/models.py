@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from facefusion_ros.models.entry import Family
+    from facefusion_ros.models.entry import Family, ModelEntry
     from facefusion_ros.models.graph import Graph
     from facefusion_ros.models.recognition import Recognition
     from facefusion_ros.models.store import Store
@@ -24,7 +24,7 @@ _MOST_OPERATORS = 12
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``models`` and its own commands to a command line; each sets ``act``, which takes the options."""
-    text = 'add your own networks to the store, look into a file, list and verify'
+    text = 'add your own networks to the store, look into a file, build reduced precisions, list, verify and remove'
     top = commands.add_parser('models', help=text, description=text[0].upper() + text[1:] + '.')
     own = top.add_subparsers(metavar='COMMAND', required=True)
 
@@ -46,7 +46,32 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument(
         '--accept-noncommercial', action='store_true', help='your use is not commercial, as its licence demands'
     )
-    command('verify', _verify, 'check that every file in the store is the one that was added')
+    command('verify', _verify, 'check that every file in the store is the one that was added or built')
+    sub = command('build', _build, 'make a network of reduced precision, and compare it with fp32 on this machine')
+    sub.add_argument('name', help='a model of the store')
+    sub.add_argument('--precision', required=True, choices=('fp32', 'fp16', 'int8', 'int8_keep_regions'))
+    sub.add_argument(
+        '--calibration',
+        type=Path,
+        metavar='PATH',
+        help='for int8: a folder of pictures, an .mcap file or a rosbag2 folder',
+    )
+    sub.add_argument('--topic', help="the bag's pictures (the first Image, else CompressedImage)")
+    sub.add_argument(
+        '--engine', default='onnxruntime', metavar='NAMES', help='best first: tensorrt, onnxruntime (onnxruntime)'
+    )
+    sub.add_argument(
+        '--providers',
+        default='cpu',
+        metavar='NAMES',
+        help="ONNX Runtime's, best first: tensorrt, cuda, directml, openvino, cpu (cpu)",
+    )
+    sub.add_argument(
+        '--accept-noncommercial', action='store_true', help='your use is not commercial, as its licence demands'
+    )
+    sub = command('remove', _remove, 'remove a network from the store, with what was built from it')
+    sub.add_argument('name', help='a model of the store')
+    sub.add_argument('--built', action='store_true', help='only what was built from it')
 
 
 def _store() -> Store:
@@ -65,25 +90,96 @@ def _list(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no optio
             entry.family.name,
             _size(entry.size) if 'picture' in entry.inputs else '',
             _licence(entry.licence, entry.commercial),
+            ', '.join(_built(store, entry)),
         )
         for entry in store.entries().values()
     ]
     if not rows:
         print(f'no models in {store.folder}; add one with `facefusion-ros models add FILE`')
         return 0
-    _table(('name', 'role', 'family', 'size', 'licence'), rows)
+    _table(('name', 'role', 'family', 'size', 'licence', 'built' if any(row[-1] for row in rows) else ''), rows)
     return 0
+
+
+def _built(store: Store, entry: ModelEntry) -> list[str]:
+    """Say of each precision that was built whether it may be used."""
+    from facefusion_ros.models.store import BUILT
+
+    folder = (store.folder / entry.file).parent / BUILT
+    if not folder.is_dir():
+        return []
+    from facefusion_ros.engines.artefact import every, parity_file
+    from facefusion_ros.engines.parity import load
+
+    found = []
+    for stem, artefact in every(folder):
+        state = 'damaged'
+        if not isinstance(artefact, str):
+            parity = load(parity_file(folder, artefact.recipe))
+            known = parity is not None and artefact.digest in parity.key
+            state = ('passed' if parity.passed else 'not passed') if known and parity else 'not compared'
+        found.append(f'{stem.removeprefix(entry.name + "-")} {state}')
+    return found
 
 
 def _verify(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options
     store = _store()
-    found = list(store.verify())
-    if not found:
+    rows, fine = [], True
+    for entry, wrong in store.verify():
+        rows.append((entry.name, entry.sha256[:12], wrong or 'as added'))
+        built = list(_verify_built(store, entry))
+        rows += [(name, sha256, problem or 'as built') for name, sha256, problem in built]
+        fine = fine and not wrong and not any(problem for *_, problem in built)
+    if not rows:
         print(f'no models in {store.folder}')
-    _table(
-        ('name', 'sha-256', 'state'), [(entry.name, entry.sha256[:12], wrong or 'as added') for entry, wrong in found]
+    _table(('name', 'sha-256', 'state'), rows)
+    return int(not fine)
+
+
+def _verify_built(store: Store, entry: ModelEntry) -> Iterator[tuple[str, str, str]]:
+    """Go through what was built from a model: name, digest, and what is wrong with it."""
+    from facefusion_ros.models.store import BUILT
+
+    folder = (store.folder / entry.file).parent / BUILT
+    if not folder.is_dir():
+        return
+    from facefusion_ros.engines.artefact import damage, every, recipe_of
+    from facefusion_ros.engines.reduced import IntegerKernels
+
+    for stem, artefact in every(folder):
+        if isinstance(artefact, str):
+            yield stem, '', f'{artefact}: build it again'
+            continue
+        whose = IntegerKernels(artefact.recipe.kernels or IntegerKernels.ONNXRUNTIME)
+        recipe = recipe_of(entry, artefact.precision, whose)
+        wrong = recipe.differs(artefact.recipe, 'calibration') or damage(folder, artefact)
+        yield stem, artefact.digest[:12], f'{wrong}: build it again' if wrong else ''
+
+
+def _build(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.build import Order, build
+    from facefusion_ros.engines.chain import EngineSettings
+    from facefusion_ros.engines.ort import OrtSettings
+    from facefusion_ros.engines.reduced import Precision
+
+    settings = EngineSettings(
+        chain=tuple(name.strip() for name in options.engine.split(',')),
+        onnxruntime=OrtSettings(providers=tuple(name.strip() for name in options.providers.split(','))),
     )
-    return int(any(wrong for _, wrong in found))
+    order = Order(
+        options.name, Precision(options.precision), options.calibration, options.topic, options.accept_noncommercial
+    )
+    rows, passed = build(order, settings)
+    _table((), rows)
+    return int(not passed)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    store = _store()
+    freed = (store.remove_built if options.built else store.remove)(options.name) / 1e6
+    what = f'what was built from {options.name}' if options.built else options.name
+    print(f'removed {what}: {freed:.1f} MB' if freed else f'nothing was built from {options.name}')
+    return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -187,11 +187,7 @@ def make(path: Path, entry: ModelEntry, recipe: Recipe, calibration: Calibration
     A stop on the way leaves files that their digests tell from whole ones. Raises EngineError where the network cannot
     be converted, OSError where the files cannot be written.
     """
-    precision = Precision(recipe.precision)
-    if precision is Precision.INT8_KEEP_REGIONS and entry.family.role is not Role.ENHANCER:
-        raise EngineError(
-            f'int8_keep_regions is for enhancers, and {entry.name} is a {entry.family.role.value}: use int8 or fp16'
-        )
+    refuse_role(entry, Precision(recipe.precision))
     made = _converted(fixed(path, entry), entry, recipe, calibration)
     folder = built_folder(path)
     folder.mkdir(exist_ok=True)
@@ -215,6 +211,13 @@ def make(path: Path, entry: ModelEntry, recipe: Recipe, calibration: Calibration
     )
     atomic_write(folder / f'{recipe.stem}.json', (json.dumps(asdict(artefact), indent=2) + '\n').encode())
     return artefact
+
+
+def refuse_role(entry: ModelEntry, precision: Precision) -> None:
+    """Raise EngineError where a precision is not for what the network does."""
+    role = entry.family.role
+    if precision is Precision.INT8_KEEP_REGIONS and role is not Role.ENHANCER:
+        raise EngineError(f'int8_keep_regions is for enhancers, and {entry.name} is a {role.value}: use int8 or fp16')
 
 
 def fixed(path: Path, entry: ModelEntry) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ from facefusion_ros.models.recognition import input_shapes
 from facefusion_ros.models.store import Store, store_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from facefusion_ros.engines.artefact import Artefact, Recipe
@@ -193,7 +194,7 @@ class Network:
             first, second, windows, picture_in=entry.inputs['picture'], picture_out=entry.outputs['picture']
         )
 
-    def gate(self, artefact: Artefact, reduced: Engine) -> Gated:
+    def gate(self, artefact: Artefact, reduced: Engine, warn: Callable[[str], None] = _log.warning) -> Gated:
         """Compare it with float32 on this machine, or believe what was found here before; see ``parity.gate``."""
         from facefusion_ros.engines.artefact import parity_file
         from facefusion_ros.engines.crops import template_landmarks
@@ -212,7 +213,7 @@ class Network:
             what=f'{entry.name} {recipe.precision}',
             key=f'source {recipe.source}, artefact {artefact.digest}, {this_machine()}',
             file=parity_file(self.folder, recipe),
-            warn=_log.warning,
+            warn=warn,
         )
 
     def _load(self, path: Path, sha256: str, shapes: dict[str, tuple[int, ...]], precision: Precision) -> Engine:

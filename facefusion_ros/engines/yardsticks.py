@@ -323,7 +323,8 @@ def _scores(found: Outputs) -> NDArray[np.float64]:
         elif kind == 'score':
             parts.append(values)
         elif kind == 'class':
-            parts.append(values * found[f'object_{stride}'])
+            # As OpenCV scores them (face_detect.cpp): the root of the product.
+            parts.append(np.sqrt(np.maximum(values * found[f'object_{stride}'], 0.0)))
         elif kind == 'head':
             logits = values.reshape(3, 6, -1).astype(np.float64)
             parts.append(np.prod(0.5 + 0.5 * np.tanh(0.5 * logits[:, 4:]), axis=1))

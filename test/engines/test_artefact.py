@@ -1,7 +1,10 @@
 """Files of reduced precision: what they are made from, and what becomes of those that do not fit."""
 
+import importlib.util
 import json
 import logging
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,10 +12,12 @@ import pytest
 
 from facefusion_ros.app.bench.restorer import Restorer
 from facefusion_ros.engines import artefact as artefacts
+from facefusion_ros.engines import chain, trt_build
 from facefusion_ros.engines.artefact import Calibration, damage, every, make, parity_file, read, recipe_of
 from facefusion_ros.engines.chain import EngineSettings
 from facefusion_ros.engines.crops import template_landmarks
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.engines.kernels import launch
 from facefusion_ros.engines.ort import OrtSettings
 from facefusion_ros.engines.parity import drawn_faces
 from facefusion_ros.engines.reduced import IntegerKernels, Precision
@@ -20,6 +25,10 @@ from facefusion_ros.engines.region_engine import RegionEngine
 from facefusion_ros.engines.stored import Network, load_stored
 from facefusion_ros.engines.yardsticks import yardstick
 from facefusion_ros.models.entry import Role
+
+_spec = importlib.util.spec_from_file_location('fake_tensorrt', Path(__file__).with_name('fake_tensorrt.py'))
+fake_tensorrt = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake_tensorrt)
 
 CPU = IntegerKernels.ONNXRUNTIME
 
@@ -371,3 +380,62 @@ def test_the_kernels_are_those_of_the_first_engine(store, restoring, chain, prov
     entry = store.add(restoring())
     settings = EngineSettings(chain=chain, onnxruntime=OrtSettings(providers=providers))
     assert Network(store.folder / entry.file, entry, settings).kernels.value == kernels
+
+
+# With TensorRT
+
+
+class FakeCuda(fake_tensorrt.FakeCuda):
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A runtime without a GPU behind the native engine."""
+
+    def no_kernels(*_):
+        raise EngineError('no compiler')
+
+    cuda = FakeCuda()
+    refusals = fake_tensorrt.Refusals()
+    monkeypatch.setattr(launch, 'compile_kernels', no_kernels)
+    monkeypatch.setattr(chain, 'open_cuda', lambda _device: cuda)
+    monkeypatch.setattr(chain, '_gpus', {})
+    monkeypatch.setattr(trt_build, 'missing_cuda', lambda: '')
+    monkeypatch.setitem(sys.modules, 'tensorrt', fake_tensorrt.tensorrt(cuda, refusals, eleven=False))
+    return refusals
+
+
+def test_an_engine_of_tensorrt_is_built_once_and_compared_on_its_own(store, gpu):
+    store.add('arcface')
+    settings = EngineSettings(chain=('tensorrt', 'onnxruntime'), pool_bytes=1 << 22)
+    network = load_stored('mine', Role.RECOGNITION, settings, precision='fp16')
+    assert network.precision is Precision.FP16
+    assert network.engine.provider.startswith('TensorRT 10')
+    network.engine.close()
+    parity = json.loads((store.built() / 'mine-fp16.parity.json').read_text())
+    assert parity['provider'].startswith('TensorRT 10')
+    assert parity['passed'] is True
+    sidecars = [json.loads(file.read_text()) for file in (store.built() / 'tensorrt').glob('*.json')]
+    assert sorted(each['precision'] for each in sidecars) == ['fp16', 'fp32']
+    assert gpu.builds == 2
+    load_stored('mine', Role.RECOGNITION, settings, precision='fp16').engine.close()
+    assert gpu.builds == 2
+    # What was found with TensorRT says nothing of ONNX Runtime.
+    load_stored('mine', Role.RECOGNITION, precision='fp16').engine.close()
+    assert json.loads((store.built() / 'mine-fp16.parity.json').read_text())['provider'] == 'CPUExecutionProvider'
+
+
+def test_the_progress_of_a_build_is_told(store, gpu):
+    entry = store.add('arcface')
+    told = []
+
+    def progress(phase, done, total):
+        told.append((phase, done, total))
+        return True
+
+    settings = EngineSettings(chain=('tensorrt',), pool_bytes=1 << 22)
+    Network(store.folder / entry.file, entry, settings, progress).whole().close()
+    assert told
+    assert gpu.builds == 1

@@ -114,7 +114,7 @@ def test_grain_is_told_from_a_shift(compared):
         ('scrfd', 'score_32', 'Mul', 0.5, 'score_difference', 0.48),
         ('scrfd', 'box_16', 'Mul', 0.5, 'score_difference', 0.0),
         ('retinaface', 'scores', 'Mul', 0.75, 'score_difference', 0.24),
-        ('yunet', 'class_32', 'Mul', 0.5, 'score_difference', 0.48),
+        ('yunet', 'class_32', 'Mul', 0.25, 'score_difference', 0.48),
     ],
 )
 def test_a_known_difference_is_measured(compared, family, role, kind, number, figure, expected):
