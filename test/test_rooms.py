@@ -43,7 +43,7 @@ MAY_IMPORT_FOREIGN = {
     'sim': {'numpy', 'cv2', 'smbus2', 'yaml', 'skimage'},
     'ros': {'numpy', 'cv2', 'yaml', 'cv_bridge'},
     'nodes': {'numpy'},
-    'app': {'numpy', 'cv2', 'av', 'yaml', 'mcap', 'zstandard', 'psutil', 'onnx', 'onnxruntime'},
+    'app': {'numpy', 'cv2', 'av', 'yaml', 'mcap', 'zstandard', 'psutil', 'onnx', 'onnxruntime', 'skimage'},
 }
 """Modules beside the standard library; ``ros``, ``nodes`` and ``app`` may also import those of ROS 2."""
 

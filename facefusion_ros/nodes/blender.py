@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 from facefusion_ros import __version__, msg
 from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.blending.settings import BlendSettings
+from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.face import FacePatch
+from facefusion_ros.frames.frame import Encoding
 from facefusion_ros.frames.layout import frame_bytes
 from facefusion_ros.frames.pool import FrameBusy, FramePool
+from facefusion_ros.personas.background import BackgroundSettings
+from facefusion_ros.personas.background_stage import stored_background
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.image import from_camera_info, to_compressed, to_image
 from facefusion_ros.ros.messages import (
@@ -24,6 +29,7 @@ from facefusion_ros.ros.messages import (
     to_frame_ref,
     to_header,
 )
+from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
 from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
@@ -34,8 +40,10 @@ if TYPE_CHECKING:
 
     from facefusion_ros.blending.blender import Placement
     from facefusion_ros.frames.frame import FrameRef
+    from facefusion_ros.personas.background_stage import BackgroundStage
 
 DEFAULT = BlendSettings()
+BACKGROUND = BackgroundSettings()
 COPIES = 3
 """Slots for frames that cannot be changed in place because somebody else reads them just then."""
 SILENT_S = 2.0
@@ -74,6 +82,26 @@ class Blender(FrameStage):
             [float(value) for value in np.asarray(DEFAULT.r_optical_imu).ravel()],
             'Rotation that takes a vector of the IMU frame to the optical frame, 9 numbers row by row',
         ),
+        *network('background.model', 'redraws the whole frame (Real-ESRGAN)'),
+        Parameter(
+            'background.budget_s',
+            BACKGROUND.budget_s,
+            'How long a frame waits for it; a frame it is late for shows as it is',
+            's',
+            0.001,
+            1.0,
+        ),
+        Parameter('background.strength', BACKGROUND.strength, 'How much of what it drew shows', '', 0.0, 1.0),
+        Parameter(
+            'background.reduction',
+            BACKGROUND.reduction,
+            'How much smaller a picture it is given; 0 for as much as it enlarges',
+            '',
+            0,
+            4,
+            fixed=True,
+        ),
+        *RUNTIME,
     )
 
     def configure(self) -> None:
@@ -85,6 +113,7 @@ class Blender(FrameStage):
         self._lux = float('nan')
         self._motion_ns = 0
         self._copies: FramePool | None = None
+        self._background = self._load_background()
         self._frames = self.advertise(msg.FrameRef, 'output/frame')
         self._provenance = self.advertise(msg.Provenance, 'provenance')
         self._image = LazyPublisher(self.advertise(Image, 'output/image_raw'))
@@ -100,9 +129,11 @@ class Blender(FrameStage):
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Take new settings."""
-        settings = _settings(values)
+        settings, background = _settings(values), _background_settings(values)
         if self.configured:
             self._core.settings = settings
+            if self._background is not None:
+                self._background.settings = background
 
     def health(self) -> Health:
         """Say whether light and motion are heard of."""
@@ -113,6 +144,8 @@ class Blender(FrameStage):
             if now_ns - heard_ns > SILENT_S * 1e9
         ]
         values = {**self.passage.values(), 'frames copied': self._copied, 'lux': f'{self._lux:.1f}'}
+        if self._background is not None:
+            values |= {f'background {name}': count for name, count in asdict(self._background.counts).items()}
         message = f'running without {" and ".join(silent)}' if silent else 'running'
         return Health(message=message, values=values)
 
@@ -144,12 +177,46 @@ class Blender(FrameStage):
                 ]
                 ref = visit.ref
                 placements = self._core.plan(patches, ref.info.stamp_ns, ref.width, ref.height)
-                if placements:
+                redrawn = self._redraw(ref, placements)
+                if redrawn is not None:
+                    visit.ref = redrawn
+                elif placements:
                     visit.ref = self._blend(ref, placements)
             ref = self.leave(visit)
             self._frames.publish(to_frame_ref(ref))
-            self._provenance.publish(_record(ref, placements))
+            self._provenance.publish(_record(ref, placements, self.values['background.model'] if redrawn else ''))
             self._publish_pictures(ref)
+
+    def _load_background(self) -> BackgroundStage | None:
+        name: str = self.values['background.model']
+        if not name:
+            return None
+        stage = stored_background(
+            name,
+            engine_settings(self.values),
+            _background_settings(self.values),
+            accept_noncommercial=self.values['accept_noncommercial'],
+            precision=self.values['background.precision'],
+        )
+        self.while_configured.callback(stage.close)
+        return stage
+
+    def _redraw(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef | None:
+        """Blend onto a copy whose background a network has redrawn; None where there is none in time."""
+        if self._background is None or ref.encoding is not Encoding.BGR8:
+            return None
+        with self.reader.lease(ref) as lease:
+            try:
+                if not self._background.restore(lease.pixels):
+                    return None
+            except EngineError as error:
+                self.get_logger().error(f'the background stays as it is: {error}')
+                return None
+            with self._copy_pool(ref).writing() as slot:
+                pixels = lease.copy_into(slot, [(0, 0, ref.width, ref.height)])
+                self._background.show(lease.pixels, pixels)
+                self._core.apply(pixels, placements)
+                return slot.publish(ref.info)
 
     def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
         regions = [placement.region for placement in placements]
@@ -179,11 +246,12 @@ class Blender(FrameStage):
                 self._compressed.publish(lambda: to_compressed(lease.pixels, ref.info))
 
 
-def _record(ref: FrameRef, placements: Sequence[Placement]) -> msg.Provenance:
+def _record(ref: FrameRef, placements: Sequence[Placement], background: str) -> msg.Provenance:
     return msg.Provenance(
         header=to_header(ref.info.stamp_ns, ref.info.frame_id),
         sequence=ref.info.sequence,
         software=f'facefusion_ros {__version__}',
+        background=background,
         face_ids=[place.patch.face.track_id for place in placements],
         personas=[place.patch.persona for place in placements],
         persona_digests=[place.patch.persona_digest for place in placements],
@@ -205,6 +273,14 @@ def _settings(values: Mapping[str, Any]) -> BlendSettings:
         light_step_ratio=values['light_step_ratio'],
         gyro_prediction=values['gyro_prediction'],
         r_optical_imu=(rows[0], rows[1], rows[2]),
+    )
+
+
+def _background_settings(values: Mapping[str, Any]) -> BackgroundSettings:
+    return BackgroundSettings(
+        budget_s=values['background.budget_s'],
+        strength=values['background.strength'],
+        reduction=values['background.reduction'],
     )
 
 

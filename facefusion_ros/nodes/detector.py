@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facefusion_ros import msg
-from facefusion_ros.engines.chain import EngineSettings
-from facefusion_ros.engines.ort import OrtSettings
 from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.finder import FaceFinder, FinderSettings
 from facefusion_ros.faces.network import NetworkDetector
 from facefusion_ros.models.entry import Role
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.messages import to_face_array
+from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
@@ -43,17 +42,8 @@ class Detector(FrameStage):
             'How a face is kept between detections: followed in the picture (flow), or held for the gyro (hold)',
             choices=('flow', 'hold'),
         ),
-        Parameter('model', '', "Network of the store that finds the faces; empty for OpenCV's cascades", fixed=True),
-        Parameter('engine', 'onnxruntime', 'Engines for the network, best first: tensorrt,onnxruntime', fixed=True),
-        Parameter(
-            'providers', 'cpu', "ONNX Runtime's providers, best first: tensorrt,cuda,directml,openvino,cpu", fixed=True
-        ),
-        Parameter(
-            'accept_noncommercial',
-            False,
-            'Whether a model may be used whose licence forbids commercial use',
-            fixed=True,
-        ),
+        *network('model', "finds the faces, in place of OpenCV's cascades"),
+        *RUNTIME,
         Parameter('coast_s', DEFAULT.coast_s, 'How long a face that is not found any more is kept', 's', 0.0, 5.0),
     )
 
@@ -68,14 +58,15 @@ class Detector(FrameStage):
         """Load the network that the parameters name; None for OpenCV's cascades."""
         if not self.values['model']:
             return None
-        engines = EngineSettings(
-            chain=tuple(self.values['engine'].split(',')),
-            onnxruntime=OrtSettings(providers=tuple(self.values['providers'].split(','))),
+        stored = load_stored(
+            self.values['model'],
+            Role.DETECTOR,
+            engine_settings(self.values),
+            accept_noncommercial=self.values['accept_noncommercial'],
+            precision=self.values['precision'],
         )
-        accepted: bool = self.values['accept_noncommercial']
-        network = load_stored(self.values['model'], Role.DETECTOR, engines, accept_noncommercial=accepted)
-        self.while_configured.callback(network.engine.close)
-        return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
+        self.while_configured.callback(stored.engine.close)
+        return NetworkDetector(stored.engine, stored.entry.family, size=stored.entry.size)
 
     def activate(self) -> None:
         """Take frames."""

@@ -8,6 +8,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 
 from facefusion_ros import __version__, msg
 from facefusion_ros.frames.frame import Encoding
+from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import Store
+from facefusion_ros.models.tiny import write_tiny
 from facefusion_ros.nodes.blender import Blender
 from facefusion_ros.personas.persona import load_persona
 from facefusion_ros.personas.swapper import WarpSwapper
@@ -260,3 +263,26 @@ def test_the_gyro_moves_a_face_that_was_measured_before(
     moved_px = (here[0] + here[2] / 2) - (there[0] + there[2] / 2)
     expected_px = camera.intrinsics.fx * 0.1 if measured and predicted else 0.0
     assert moved_px == pytest.approx(expected_px, abs=0.06 * camera.intrinsics.fx * 0.1)
+
+
+def test_a_network_redraws_the_background_on_a_copy_and_is_named(tmp_path, monkeypatch, listener, start, frames, scene):
+    monkeypatch.setenv('FACEFUSION_MODELS', str(tmp_path / 'store'))
+    made = Store(tmp_path / 'store', catalogue())
+    write_tiny('real_esrgan_x2', tmp_path / 'x2.onnx')
+    made.add(tmp_path / 'x2.onnx', family='real_esrgan_x2', licence='Apache-2.0', source='a test')
+    start(Blender, **{'background.model': 'x2', 'background.budget_s': 1.0, 'background.strength': 1.0})
+    outputs, records = listener.hear(msg.FrameRef, 'output/frame'), listener.hear(msg.Provenance, 'provenance')
+    publisher = listener.speak(msg.FacePatchArray, 'patches')
+    told, sent = [], []
+    while 'x2' not in told:  # frames go by as they are while the network loads
+        sent.append(frames.put(scene.pixels, sequence=len(sent)))
+        publisher.publish(to_face_patch_array(sent[-1], []))
+        told = [record.background for record in records.wait(len(sent))]
+        assert len(sent) < 200
+    *plain, redrawn = (from_frame_ref(message) for message in outputs.wait(len(sent)))
+    assert {ref.pool for ref in plain} == {sent[0].pool}
+    assert redrawn.pool != sent[-1].pool
+    picture = frames.pixels(redrawn)
+    assert differs(picture, scene.pixels).any()
+    assert np.abs(picture.astype(int) - scene.pixels).mean() < 20
+    np.testing.assert_array_equal(frames.pixels(sent[-1]), scene.pixels)

@@ -1,0 +1,42 @@
+"""The parameters by which a node is given a network of the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from facefusion_ros.engines.chain import EngineSettings
+from facefusion_ros.engines.ort import OrtSettings
+from facefusion_ros.ros.parameters import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRECISIONS = ('fp32', 'fp16', 'int8', 'int8_keep_regions')
+
+RUNTIME = (
+    Parameter('engine', 'onnxruntime', 'Engines for the networks, best first: tensorrt,onnxruntime', fixed=True),
+    Parameter(
+        'providers', 'cpu', "ONNX Runtime's providers, best first: tensorrt,cuda,directml,openvino,cpu", fixed=True
+    ),
+    Parameter(
+        'accept_noncommercial', False, 'Whether models may be used whose licence forbids commercial use', fixed=True
+    ),
+)
+"""What runs all networks of a node."""
+
+
+def network(name: str, what: str) -> tuple[Parameter, Parameter]:
+    """Return the rows of one network: its name in the store, empty for none, and its precision."""
+    prefix = name.removesuffix('model')
+    return (
+        Parameter(name, '', f'Network of the store that {what}; empty for none', fixed=True),
+        Parameter(f'{prefix}precision', 'fp32', f'Precision of {name}', choices=PRECISIONS, fixed=True),
+    )
+
+
+def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
+    """Read the rows of ``RUNTIME``; raises EngineError where an engine or provider is not known."""
+    return EngineSettings(
+        chain=tuple(name.strip() for name in values['engine'].split(',')),
+        onnxruntime=OrtSettings(providers=tuple(name.strip() for name in values['providers'].split(','))),
+    )
