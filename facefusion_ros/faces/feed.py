@@ -61,10 +61,11 @@ class Feed:
         return self._input() is not None
 
     def fill(self, pixels: NDArray[np.uint8], how: NDArray[np.float64] | Letterbox, place: int = 0) -> None:
-        """Take a part of a (H, W, 3) BGR frame, which must stay as it is until ``run``, as the picture at this place.
+        """Take a part of a frame, which must stay as it is until ``run``, as the picture at this place.
 
-        ``how``: image_from_crop, the (2, 3) similarity from pixels of the input to those of the frame (``crop.crop``),
-        or a letterbox for the whole of the frame. Raises EngineError where the GPU fails.
+        ``pixels``: (H, W, 3) BGR or (H, W, 4) BGRA. ``how``: image_from_crop, the (2, 3) similarity from pixels of the
+        input to those of the frame (``crop.crop``), or a letterbox for the whole of a BGR frame. Raises EngineError
+        where the GPU fails.
         """
         self._filled[place] = pixels, how
         device = self._input()
@@ -123,6 +124,8 @@ class Feed:
             how.draw(pixels)
             self._tensor.fill(how.picture, place)
         else:
+            if pixels.shape[2] != self._crop.shape[2]:
+                self._crop = np.zeros((*self._crop.shape[:2], pixels.shape[2]), np.uint8)
             crop(pixels, how, self._crop)
             self._tensor.fill(self._crop, place)
 

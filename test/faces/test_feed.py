@@ -87,7 +87,7 @@ class TestAlike:
         steps = sum(np.abs(np.diff(averaged, axis=axis)).max(initial=0) for axis in (0, 1))
         # Two roundings, and places that OpenCV rounds to 1/32 of a pixel in either direction.
         assert difference.max() <= 1.1 + steps / 60
-        assert difference.mean() <= 1.1
+        assert difference.mean() <= 0.6 + steps / 300
 
     @pytest.mark.parametrize(('fit', 'grey'), [('corner', 0), ('centre', 114), ('stretch', 0)])
     @pytest.mark.parametrize('size', [(96, 64), (640, 480), (1280, 720), (240, 320), (40, 30)])
@@ -230,6 +230,19 @@ class TestFeed:
             results.append(out['out'])
         np.testing.assert_allclose(*results, atol=8 / 255 / 0.25)
         assert np.abs(results[0][0] - results[0][1]).max() > 0.5
+
+    @pytest.mark.usefixtures('gpu')
+    def test_a_patch_with_alpha_will_do(self, tmp_path, portrait):
+        path = save(tmp_path / 'net.onnx')
+        patch = np.dstack([portrait.pixels[:128, 160:288], np.full((128, 128), 77, np.uint8)])
+        results = []
+        for engine in (load_engine(path, BOTH), OrtEngine(path), OrtEngine(path)):
+            feed, _, out = fed(engine)
+            feed.fill(patch if len(results) < 2 else patch[..., :3].copy(), turned(0.2, 1.3, 60, 60))
+            feed.run(out)
+            results.append(out['out'])
+        np.testing.assert_array_equal(results[1], results[2])
+        np.testing.assert_allclose(results[0], results[1], atol=5 / 255 / 0.25)
 
     def test_without_a_gpu_it_is_the_crop_and_the_tensor(self, tmp_path, portrait):
         path = save(tmp_path / 'net.onnx')
