@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
 import math
 import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facefusion_ros import __version__
+from facefusion_ros.app.bench.command import register as register_bench
 from facefusion_ros.app.models import register as register_models
 from facefusion_ros.app.share import adopt_environment
 from facefusion_ros.errors import FacefusionError
@@ -29,8 +27,6 @@ EXTRAS = {'onnx': 'inference', 'onnxruntime': 'inference', 'skimage': 'demo'}
 """What is installed only with an extra of the package."""
 
 SELECTIONS = ('one', 'many', 'identity')
-
-BENCHES = ('transport', 'stages', 'inference', 'precision')
 
 EPILOG = """\
 examples:
@@ -106,11 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
     register_models(commands)
     command('doctor', _doctor, 'say what this machine has and how to get what is missing')
-
-    sub = command('bench', _bench, 'measure, and write JSON')
-    sub.add_argument('name', choices=BENCHES, metavar='NAME', help=', '.join(BENCHES))
-    sub.add_argument('--frames', type=count, default=150, metavar='N', help='frames per row (150)')
-    sub.add_argument('--json', default='-', metavar='FILE', help='where to write the numbers (-, the standard output)')
+    register_bench(commands)
     return top
 
 
@@ -175,14 +167,6 @@ def seconds(text: str) -> float:
     value = float(text)
     if not (math.isfinite(value) and value > 0.0):
         raise argparse.ArgumentTypeError(f'{text} is no length of time; give seconds above 0')
-    return value
-
-
-def count(text: str) -> int:
-    """Take a number of things from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is too few; give at least 1')
     return value
 
 
@@ -282,15 +266,6 @@ def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no opt
     from facefusion_ros.app.doctor import doctor
 
     return doctor()
-
-
-def _bench(options: argparse.Namespace) -> int:
-    # Opened first, so that nobody waits for numbers that cannot be written.
-    with nullcontext(sys.stdout) if options.json == '-' else Path(options.json).open('w') as out:
-        bench = getattr(importlib.import_module(f'facefusion_ros.app.bench.{options.name}'), options.name)
-        result = bench(options.frames)
-        out.write(json.dumps(result, indent=2) + '\n')
-    return 0
 
 
 if __name__ == '__main__':

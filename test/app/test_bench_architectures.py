@@ -22,6 +22,8 @@ KNOWN = {
     'gfpgan_512': (396.0, 86.4),
     'codeformer_512': (810.0, 94.1),
     'codeformer_256': (202.0, 94.0),
+    # 3 to 64 to ... to 64 to 48 maps by 3 x 3, of 128 x 128 values: 2 x 9 x 16 384 x (3 + 32 x 64 + 48) x 64.
+    'real_esrgan_general_x4v3': (39.6, 1.213),
 }
 
 

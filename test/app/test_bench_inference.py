@@ -4,10 +4,16 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from facefusion_ros.app.bench.architectures import ARCHITECTURES
 from facefusion_ros.app.bench.inference import inference
 from facefusion_ros.app.bench.networks import NETWORKS, write_network
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.models.entry import Role
+
+
+@pytest.fixture
+def no_starts(monkeypatch):
+    monkeypatch.setattr('facefusion_ros.app.bench.inference._starts', lambda *_: {})
 
 
 def test_every_role_has_a_network():
@@ -34,24 +40,53 @@ def test_a_network_is_sound_and_always_the_same(role, tmp_path):
 
 
 def test_the_engine_beside_a_plain_loop(tmp_path):
-    result = inference(frames=11, networks=[write_network(Role.LANDMARKS, tmp_path)], steady_runs=200)
-    assert result['frames'] == 20
+    result = inference(11, [write_network(Role.LANDMARKS, tmp_path)], 200)
     assert list(result['networks']) == ['landmarks']
     row = result['networks']['landmarks']
+    assert row['frames'] == 12  # a whole number of turns
     assert row['inputs'] == {'input': [1, 3, 112, 112]}
     for way in ('engine', 'loop'):
         assert 0.0 < row[way]['p50'] <= row[way]['p99']
         assert row[way]['throughput_hz'] > 0.0
         assert row[way]['cpu_ms'] > 0.0
-        assert row[way]['start_s'] > 0.0
+        assert 0.0 < row[way]['loaded_s'] < row[way]['start_s']
         assert row[way]['peak_rss_mb'] > 10.0
     assert row['ratio_p50'] == pytest.approx(row['loop']['p50'] / row['engine']['p50'], rel=0.02)
     assert row['largest_difference'] < 1e-5
-    steady = row['steady']
-    assert steady['runs'] == 200
+    _check_steady(row['steady'], 200)
+
+
+def _check_steady(steady, runs):
+    assert steady['runs'] == runs
     assert steady['traced_growth'] < 4096
     assert steady['traced_peak'] < 8192
     assert steady['resident_growth'] < 1 << 20
+
+
+@pytest.mark.parametrize('role', Role)
+@pytest.mark.usefixtures('no_starts')
+def test_runs_of_every_role_take_no_memory(role, tmp_path):
+    (row,) = inference(2, [write_network(role, tmp_path)], 100)['networks'].values()
+    _check_steady(row['steady'], 100)
+
+
+@pytest.mark.usefixtures('no_starts')
+def test_a_slow_network_is_run_less(tmp_path, monkeypatch):
+    monkeypatch.setattr('facefusion_ros.app.bench.inference.SLOW_S', 0.0)
+    monkeypatch.setattr('facefusion_ros.app.bench.inference.LONGEST_S', 0.0)
+    (row,) = inference(100, [write_network(Role.IDENTITY, tmp_path)], 100)['networks'].values()
+    assert (row['frames'], row['steady']['runs']) == (4, 4)
+
+
+@pytest.mark.usefixtures('no_starts')
+def test_large_networks_are_written_once(tmp_path, monkeypatch):
+    only = {'yolov4_tiny_416': ARCHITECTURES['yolov4_tiny_416']}
+    monkeypatch.setattr('facefusion_ros.app.bench.inference.ARCHITECTURES', only)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    for _ in range(2):
+        result = inference(1, runs=1, full=True)
+        assert list(result['networks']) == ['yolov4_tiny_416-0']
+    assert [each.name for each in tmp_path.glob('*/*/*')] == ['yolov4_tiny_416-0.onnx']
 
 
 def _scaling(path, shape):
@@ -62,8 +97,9 @@ def _scaling(path, shape):
     return path
 
 
+@pytest.mark.usefixtures('no_starts')
 def test_a_file_with_an_open_batch(tmp_path):
-    row = inference(1, [_scaling(tmp_path / 'own.onnx', ('n', 3))], steady_runs=1)['networks']['own']
+    row = inference(1, [_scaling(tmp_path / 'own.onnx', ('n', 3))], runs=1)['networks']['own']
     assert row['inputs'] == {'x': [1, 3]}
 
 

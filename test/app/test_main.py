@@ -13,10 +13,11 @@ COMMANDS = {
     'record': ('MCAP bag', 'TOPIC', '--out', '--namespace', '--duration'),
     'replay': ('deterministically', 'bag', '--out', '--persona', '--topic', '--frames'),
     'detect': ('find the faces', 'IMAGE', '--json', '--model'),
-    'swap': ('replace', 'IMAGE', '--persona', '--out'),
+    'swap': ('replace', 'IMAGE', '--persona', '--out', '--model', '--enhancer', '--selection', '--reference'),
+    'identity': ('source of a persona', 'IMAGE', '--recogniser', '--out', '--accept-noncommercial'),
     'doctor': ('how to get what is missing',),
     'models': ('list', 'inspect', 'add', 'verify'),
-    'bench': ('measure', 'transport', 'stages', 'inference', 'precision', '--frames', '--json'),
+    'bench': ('measure', 'transport', 'stages', 'inference', 'precision', 'roofline'),
 }
 
 
@@ -63,10 +64,14 @@ def test_version(facefusion_process):
         ('replay', 'drive.mcap'),
         ('detect',),
         ('swap', 'portrait.png'),
+        ('swap', 'portrait.png', '--out', 'out.png', '--selection', 'all'),
+        ('identity', 'portrait.png', '--out', 'who.npy'),
         ('bench',),
         ('bench', 'nosuch'),
         ('bench', 'stages', '--frames', '0'),
         ('bench', 'stages', '--frames', 'x'),
+        ('bench', 'inference', '--runs', '0'),
+        ('bench', 'roofline', '--frames', '1'),
         ('doctor', 'nosuch'),
     ],
     ids=' '.join,

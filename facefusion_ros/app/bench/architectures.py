@@ -377,6 +377,17 @@ def _with_seen(net: Net, x: Map, features: Map) -> Map:
     return net.each('Mul', net.leaky(biased), net.fixed(2**0.5))
 
 
+def _real_esrgan_general(net: Net, size: int = 128, layers: int = 32) -> None:
+    """xinntao/Real-ESRGAN, realesrgan/archs/srvgg_arch.py as realesr-general-x4v3 has it; of one tile."""
+    picture = net.picture('input', size)
+    x = picture
+    for _ in range(layers + 1):
+        x = net.conv(x, 64, gain=1.9)
+        x = net.each('PRelu', x, net.filled(0.25, 64, 1, 1))
+    name = net.op('DepthToSpace', net.conv(x, 48, gain=0.1).name, blocksize=4, mode='CRD')
+    net.output_map('output', net.each('Add', net.resized(picture, 4), name))
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """A network that can be built."""
@@ -394,4 +405,5 @@ ARCHITECTURES: dict[str, Architecture] = {
     'gfpgan_512': Architecture(_gfpgan, 'gfpgan'),
     'codeformer_512': Architecture(_codeformer(512), 'codeformer'),
     'codeformer_256': Architecture(_codeformer(256), 'codeformer_256'),
+    'real_esrgan_general_x4v3': Architecture(_real_esrgan_general, 'real_esrgan_x4'),
 }

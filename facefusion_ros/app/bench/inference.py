@@ -2,7 +2,8 @@
 
 The loop has a session with defaults, numpy arrays in and new numpy arrays out. The two take turns of a block of runs;
 before each turn the machine is let come to rest, since the loop's idle threads go on turning for a while and would take
-time from the other's runs. Starts and peak memory are those of a process of its own for each.
+time from the other's runs. Starts and peak memory are those of processes of their own: from before the interpreter
+starts until the network is loaded and until the first result is there.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
+from facefusion_ros.app.bench.architectures import ARCHITECTURES, write
 from facefusion_ros.app.bench.networks import NETWORKS, write_network
 from facefusion_ros.app.summary import percentiles
-from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+from facefusion_ros.engines.ort import ERRORS_ONLY, OrtEngine, OrtSettings
 from facefusion_ros.errors import FacefusionError
 
 if TYPE_CHECKING:
@@ -39,36 +41,58 @@ if TYPE_CHECKING:
 BLOCK = 10
 """Runs of one way before it is the other's turn."""
 WARM_RUNS = 5
+SLOW_S, LONGEST_S, LEAST_FRAMES = 0.1, 60.0, 4
+"""A network of which a run takes longer than ``SLOW_S`` is run for a minute."""
+STARTS = 3
 RESTING = 0.1
 """Share of a core below which this process is at rest."""
 LOOK_S, LONGEST_REST_S = 0.02, 2.0
 
 
-def inference(frames: int = 150, networks: Sequence[Path] = (), steady_runs: int = 1000) -> dict[str, Any]:
+def inference(
+    frames: int = 150, networks: Sequence[Path] | None = None, runs: int = 1000, *, full: bool = False
+) -> dict[str, Any]:
     """Run each network ``frames`` times each way; times in milliseconds.
 
     ``networks`` are the user's files, with fixed shapes but for the batch; without any, a small random network of each
-    role is made. Memory is watched over ``steady_runs`` further runs of the engine. Raises FacefusionError where a file
-    does not run.
+    role is made. ``full`` adds the large networks of ``architectures``, which are written to the user's cache once.
+    Memory is watched over ``runs`` further runs of the engine. A slow network is run less, see ``LONGEST_S``. Raises
+    FacefusionError where a file does not run.
     """
-    frames = -(-frames // BLOCK) * BLOCK
     result: dict[str, Any] = {
-        'frames': frames,
         'machine': f'{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}',
         'onnxruntime': onnxruntime.__version__,
         'networks': {},
     }
     with TemporaryDirectory() as folder:
         cache = Path(folder) / 'cache'
-        for file in networks or [write_network(role, Path(folder)) for role in NETWORKS]:
-            result['networks'][file.stem] = _measure(file, cache, frames, steady_runs)
+        files = list(networks or ())
+        files += [write(name, _drawn_folder()) for name in ARCHITECTURES if full]
+        for file in files or [write_network(role, Path(folder)) for role in NETWORKS]:
+            result['networks'][file.stem] = _measure(file, cache, frames, runs)
     return result
 
 
-def _measure(file: Path, cache: Path, frames: int, steady_runs: int) -> dict[str, Any]:
+def _drawn_folder() -> Path:
+    """Where large networks are kept from one benchmark to the next."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'facefusion_ros' / 'architectures'
+
+
+def _measure(file: Path, cache: Path, frames: int, runs: int) -> dict[str, Any]:
+    row = _beside_a_loop(file, cache, frames, runs)
+    # What this process held is given back, so that the others have the machine's memory.
+    gc.collect()
+    for way, start in _starts(file, cache).items():
+        row[way] |= start
+    return row
+
+
+def _beside_a_loop(file: Path, cache: Path, frames: int, runs: int) -> dict[str, Any]:
     engine = OrtEngine(file, OrtSettings(cache=cache))
     inputs = {spec.name: _noise(spec, file) for spec in engine.inputs}
-    session = onnxruntime.InferenceSession(os.fspath(file))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    session = onnxruntime.InferenceSession(os.fspath(file), options)
     names = [spec.name for spec in engine.outputs]
     wanted: Arrays = dict(zip(names, session.run(None, inputs), strict=True))
     outputs = {name: np.empty_like(array) for name, array in wanted.items()}
@@ -79,20 +103,32 @@ def _measure(file: Path, cache: Path, frames: int, steady_runs: int) -> dict[str
     def loop_run() -> None:
         session.run(None, inputs)
 
-    times = _in_turns({'engine': engine_run, 'loop': loop_run}, frames)
-    row: dict[str, Any] = {'inputs': {spec.name: list(inputs[spec.name].shape) for spec in engine.inputs}}
+    most = _most(engine_run)
+    times = _in_turns({'engine': engine_run, 'loop': loop_run}, min(frames, most))
+    row: dict[str, Any] = {
+        'inputs': {name: list(array.shape) for name, array in inputs.items()},
+        'frames': len(times['engine'][0]),
+    }
     for way, (walls_ms, cpu_ms) in times.items():
         row[way] = {
             **percentiles(walls_ms),
-            'throughput_hz': round(1e3 / float(np.mean(walls_ms)), 1),
-            'cpu_ms': round(cpu_ms / frames, 3),
-            **_start(way, file, cache),
+            'throughput_hz': round(1e3 / float(np.mean(walls_ms)), 2),
+            'cpu_ms': round(cpu_ms / len(walls_ms), 3),
         }
     row['ratio_p50'] = round(row['loop']['p50'] / row['engine']['p50'], 3)
     row['largest_difference'] = max(_difference(outputs[name], wanted[name]) for name in names)
-    row['steady'] = _steady(engine_run, steady_runs)
+    row['steady'] = _steady(engine_run, min(runs, most))
     engine.close()
     return row
+
+
+def _most(run: Callable[[], None]) -> int:
+    """How often a network is run at most, by how long its second run takes."""
+    run()
+    begin = time.perf_counter()
+    run()
+    each_s = time.perf_counter() - begin
+    return max(LEAST_FRAMES, int(LONGEST_S / each_s)) if each_s > SLOW_S else sys.maxsize
 
 
 def _noise(spec: TensorSpec, file: Path) -> NDArray[np.generic]:
@@ -109,16 +145,17 @@ def _noise(spec: TensorSpec, file: Path) -> NDArray[np.generic]:
 def _in_turns(ways: dict[str, Callable[[], None]], frames: int) -> dict[str, tuple[list[float], float]]:
     """Return the wall times of each way's runs and its processor time, idle threads that go on turning included."""
     times: dict[str, tuple[list[float], float]] = {way: ([], 0.0) for way in ways}
+    block = min(BLOCK, -(-frames // 2))
     for run in ways.values():
-        for _ in range(WARM_RUNS):
+        for _ in range(min(WARM_RUNS, block)):
             run()
-    for block in range(frames // BLOCK):
+    for turn in range(-(-frames // block)):
         # Who is first changes, so that neither always finds the other's data in the caches.
-        for way, run in sorted(ways.items(), reverse=bool(block % 2)):
+        for way, run in sorted(ways.items(), reverse=bool(turn % 2)):
             _rest()
             walls_ms, cpu_ms = times[way]
             begin_cpu = time.process_time()
-            for _ in range(BLOCK):
+            for _ in range(block):
                 begin = time.perf_counter()
                 run()
                 walls_ms.append((time.perf_counter() - begin) * 1e3)
@@ -137,15 +174,31 @@ def _rest() -> None:
             return
 
 
-def _start(way: str, file: Path, cache: Path) -> dict[str, Any]:
-    """Start a process that runs the network once, with the optimised graph at hand, and tell how long that took."""
+def _starts(file: Path, cache: Path) -> dict[str, dict[str, Any]]:
+    """Start processes that run the network, with the optimised graph at hand, in turn; return medians for each way."""
+    told: dict[str, list[dict[str, float]]] = {'engine': [], 'loop': []}
+    for _ in range(STARTS):
+        for way, rows in told.items():
+            rows.append(_start(way, file, cache))
+    return {
+        way: {key: round(float(np.median([row[key] for row in rows])), 3) for key in rows[0]}
+        for way, rows in told.items()
+    }
+
+
+def _start(way: str, file: Path, cache: Path) -> dict[str, float]:
+    """Seconds from a process's start until the network is loaded and until the first result, and its memory."""
     begin = time.monotonic()
     command = [sys.executable, '-m', 'facefusion_ros.app.bench.first_result', way, os.fspath(file), os.fspath(cache)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise FacefusionError(f'a process that runs {file} ended with {done.returncode}: {done.stderr.strip()[-300:]}')
     told = json.loads(done.stdout)
-    return {'start_s': round(told['first_s'] - begin, 3), 'peak_rss_mb': told['peak_rss_mb']}
+    return {
+        'loaded_s': told['loaded_s'] - begin,
+        'start_s': told['first_s'] - begin,
+        'peak_rss_mb': told['peak_rss_mb'],
+    }
 
 
 def _steady(run: Callable[[], None], runs: int) -> dict[str, int]:

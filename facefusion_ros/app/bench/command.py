@@ -1,0 +1,53 @@
+"""``facefusion-ros bench``: the benchmarks on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``bench`` and its own commands to a command line; each sets ``act``, which takes the options."""
+    text = 'measure, and write JSON'
+    top = commands.add_parser('bench', help=text, description=text[0].upper() + text[1:] + '.')
+    own = top.add_subparsers(metavar='NAME', required=True)
+
+    def bench(name: str, text: str, frames: int | None = None) -> argparse.ArgumentParser:
+        sub = own.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.')
+        sub.add_argument('--json', default='-', metavar='FILE', help='where to write the numbers (-: standard output)')
+        if frames is not None:
+            sub.add_argument('--frames', type=count, default=frames, metavar='N', help=f'frames per row ({frames})')
+        sub.set_defaults(act=_bench, bench=name)
+        return sub
+
+    bench('transport', 'how long a picture takes from one process to another', 150)
+    bench('stages', 'what each stage costs on one thread', 150)
+    bench('precision', 'what fp16 and int8 gain, and what they do to a face', 150)
+    sub = bench('inference', 'how fast networks run and start, beside a plain ONNX Runtime loop', 150)
+    sub.add_argument('--network', type=Path, action='append', dest='networks', metavar='FILE',
+                     help='a file of your own, any number of times (a small network of each role)')  # fmt: skip
+    sub.add_argument('--full', action='store_true', help='the large networks that users bring, with random weights')
+    sub.add_argument('--runs', type=count, default=1000, metavar='N', help='over how many memory is watched (1000)')
+    bench('roofline', 'how fast networks can be at best on a Jetson, computed and not measured')
+
+
+def count(text: str) -> int:
+    """Take a number of things from the command line."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is too few; give at least 1')
+    return value
+
+
+def _bench(options: argparse.Namespace) -> int:
+    given = {name: value for name, value in vars(options).items() if name not in {'act', 'bench', 'json'}}
+    # Opened first, so that nobody waits for numbers that cannot be written.
+    with nullcontext(sys.stdout) if options.json == '-' else Path(options.json).open('w') as out:
+        # The benchmarks import what they need when they run.
+        bench = getattr(importlib.import_module(f'facefusion_ros.app.bench.{options.bench}'), options.bench)
+        out.write(json.dumps(bench(**given), indent=2) + '\n')
+    return 0
