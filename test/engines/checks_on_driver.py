@@ -15,6 +15,7 @@ import pytest
 from facefusion_ros.engines import cuda as module
 from facefusion_ros.engines.cuda import DevicePool, missing, open_cuda
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
+from facefusion_ros.engines.frame_map import FrameMap
 from facefusion_ros.engines.kernels import blend, crop
 from facefusion_ros.engines.kernels.launch import FaceKernels
 
@@ -134,6 +135,30 @@ class TestMapHost:
         assert not written.read_only
         assert driver.fake_flags(ctypes.c_void_p(shared.ctypes.data)) == 3
         # The fixture sees that ``close`` unmaps it.
+
+    def test_a_kernel_reads_a_frame_in_its_place(self, cuda, stream, tmp_path):
+        if not os.environ.get('FAKE_KERNELS'):
+            pytest.skip('nvcc or g++ is not on this machine')
+        kernels, frames = FaceKernels(cuda, tmp_path), FrameMap(cuda)
+        shared = pages(3)
+        frames.attached('a pool', shared)
+        picture = shared[: 50 * 60 * 3].reshape(50, 60, 3)
+        picture[...] = np.random.default_rng(1).integers(0, 256, picture.shape)
+        part = picture[7:43, 5:47]
+        planes = cuda.allocate(3 * 20 * 16 * 4)
+        place = crop.Bgr(frames.find(part), 42, 36, 180)
+        sampling = crop.Sampling((21, 12), np.array([[0.9, 0.3, 1.0], [-0.3, 0.9, 4.0]]), (1, 2, 19, 15), 114)
+        norm = crop.Normalisation((1 / 127.5,) * 3, (-1.0,) * 3)
+        task = crop.task(place, crop.Output(planes, 20, 16), sampling, norm)
+        kernels.crop(task, 'float32', stream)
+        result = np.zeros((3, 16, 20), np.float32)
+        cuda.copy_out(result, planes, stream)
+        cuda.synchronize(stream)
+        np.testing.assert_array_equal(result, crop.crop((part,), task, np.float32))
+        cuda.free(planes)
+        frames.letting_go(shared)
+        assert frames.find(part) is None
+        assert ctypes.CDLL('libcuda.so.1').fake_registered() == 0
 
     def test_knows_what_lies_in_it(self, cuda):
         if os.environ.get('FAKE_REGISTER') in ('none', 'unseen'):
