@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facefusion_ros.engines.calibration import Sample
+    from facefusion_ros.engines.precision import RangeLoss
     from facefusion_ros.models.entry import ModelEntry
 
 _NAMED = 3
@@ -255,7 +256,7 @@ def _converted(model: onnx.ModelProto, entry: ModelEntry, recipe: Recipe, calibr
     if precision is Precision.FP16:
         ranges = activation_ranges(model, calibration.samples) if calibration else None
         made, told = to_fp16(model, ranges=ranges)
-        return _Made({'': made}, [f'{told.halved} nodes compute in float16', *_kept(told.kept), *told.lines()])
+        return _Made({'': made}, [f'{told.halved} nodes compute in float16', *_kept(told.kept), *_lost(told.losses)])
     if calibration is None:
         raise EngineError(f'{entry.name} cannot be made {precision.value} without pictures to calibrate with')
     if precision is Precision.INT8:
@@ -281,7 +282,7 @@ def _int8(model: onnx.ModelProto, recipe: Recipe, calibration: Calibration) -> _
     report = [f'{len(told.quantised)} convolutions compute in int8', *_kept(told.kept)]
     if kernels is IntegerKernels.TENSORRT:
         made, rest = to_fp16(made)
-        report += [f'{rest.halved} other nodes compute in float16', *_kept(rest.kept), *rest.lines()]
+        report += [f'{rest.halved} other nodes compute in float16', *_kept(rest.kept), *_lost(rest.losses)]
     return _Made({'': made}, report)
 
 
@@ -290,8 +291,20 @@ def _kept(kept: tuple[tuple[str, str], ...]) -> list[str]:
     names: dict[str, list[str]] = defaultdict(list)
     for name, reason in kept:
         names[reason].append(name)
-    lines = []
-    for reason, found in names.items():
-        more = f' and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
-        lines.append(f'{len(found)} stay float ({reason}): {", ".join(found[:_NAMED])}{more}')
+    return [f'{len(found)} stay float ({reason}): {_some(found)}' for reason, found in names.items()]
+
+
+def _lost(losses: tuple[RangeLoss, ...]) -> list[str]:
+    """Lines on constants that float16 cannot hold."""
+    large = [loss.tensor for loss in losses if loss.overflow]
+    small = [loss.tensor for loss in losses if loss.underflow and loss.values > 1]
+    lines = [f'{len(large)} constants with values too large for float16 stay float: {_some(large)}'] if large else []
+    if small:
+        count = sum(loss.underflow for loss in losses if loss.values > 1)
+        lines.append(f'{count} values of {len(small)} constants are too small for float16 and become 0: {_some(small)}')
     return lines
+
+
+def _some(names: list[str]) -> str:
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+    return f'{", ".join(names[:_NAMED])}{more}'

@@ -6,6 +6,7 @@ all pixels or by codes for the whole, is refused with the reason.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ def crops_of(model: onnx.ModelProto, entry: ModelEntry, size: tuple[int, int]) -
     Checked on drawn faces: laid over what the network itself returns, the crops must not show. Raises EngineError with
     one line that says why it cannot be.
     """
+    take_statistics(model)  # refuses with the plainest reason what no crop could do
     multiple_px = _coarsest(model, size)
     apart = 0.0
     for halo_px in HALOS_PX:
@@ -110,13 +112,21 @@ def for_crops(model: onnx.ModelProto, picture: str, shape: tuple[int, int, int, 
     try:
         return onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        reason = ' '.join(str(error).split())
-        raise EngineError(_whole_face(reason[:120])) from None
+        raise EngineError(_whole_face(_node(error))) from None
+
+
+def _node(error: Exception) -> str:
+    """Name the node that an error of onnx or of ONNX Runtime is about."""
+    text = ' '.join(str(error).split())
+    found = re.search(r'op_type: *(\w+), *node name: *([^)]*)\)', text) or re.search(
+        r"running (\w+) node. Name: ?'([^']*)'", text
+    )
+    return ' '.join(found.groups()).strip() if found else f'something in it ({text[:100]})'
 
 
 def _whole_face(reason: str) -> str:
     return (
-        f'the network looks at the whole face, so it cannot be run on crops ({reason}): '
+        f'{reason} looks at the whole face, so the network cannot be run on crops: '
         'use fp16 instead of int8_keep_regions'
     )
 
@@ -194,7 +204,7 @@ def _apart(whole: onnx.ModelProto, detail: onnx.ModelProto, entry: ModelEntry, w
             run_whole(picture, plain)
             keep_regions(picture, out, windows, whole=run_whole, detail=run_detail, crops=crops, details=details)
         except Exception as error:  # noqa: BLE001 - the errors of ONNX Runtime have no base of their own
-            raise EngineError(_whole_face(str(error).splitlines()[0][:120])) from None
+            raise EngineError(_whole_face(_node(error))) from None
         one, other = (lab(code.decode(each)[0].transpose(1, 2, 0)) for each in (plain, out))
         for window in windows:
             rows, columns = window.part[1:]
@@ -218,7 +228,7 @@ def _session(model: onnx.ModelProto):  # type: ignore[no-untyped-def]  # noqa: A
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, ['CPUExecutionProvider'])
     except Exception as error:  # noqa: BLE001 - as above
-        raise EngineError(_whole_face(str(error).splitlines()[0][:120])) from None
+        raise EngineError(_whole_face(_node(error))) from None
 
 
 def _picture_size(model: onnx.ModelProto, picture: str) -> tuple[int, int]:

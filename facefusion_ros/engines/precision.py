@@ -53,14 +53,6 @@ class Fp16Report:
     losses: tuple[RangeLoss, ...]
     """Constants out of range. Those with an overflow, and single numbers that would be 0, stay float32."""
 
-    def lines(self) -> tuple[str, ...]:
-        """Tell a person, a line for each constant."""
-        return tuple(
-            f'{loss.tensor}: {loss.overflow} of {loss.values} values are too large for float16, '
-            f'{loss.underflow} too small'
-            for loss in self.losses
-        )
-
 
 _STATISTICS = frozenset(
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from facefusion_ros.engines.chain import EngineSettings, load_engine
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 _log = logging.getLogger(__name__)
+_making = Lock()
+"""Nodes of one process may want the same file at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ def load_stored(
     network = Network(path, entry, settings or EngineSettings())
     if wanted is Precision.FP32:
         return StoredNetwork(network.whole(size), entry)
-    artefact = _ready(network, wanted)
+    with _making:
+        artefact = _ready(network, wanted)
     try:
         reduced = network.reduced(artefact)
     except EngineError as error:
@@ -94,8 +98,7 @@ def _ready(network: Network, wanted: Precision) -> Artefact:
     """Return the artefact of a precision; of fp16 a new one where there is none that can be trusted."""
     from facefusion_ros.engines.artefact import make
 
-    name = network.entry.name
-    recipe = network.recipe(wanted)
+    name, recipe = network.entry.name, network.recipe(wanted)
     # What it was calibrated on cannot be known here, and what another version made is measured by the gate as well.
     artefact, why = network.find(recipe, 'calibration', 'version')
     if artefact is not None and not why:

@@ -13,9 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from facefusion_ros.app import build as building
 from facefusion_ros.app import calibration
 from facefusion_ros.engines import artefact as artefacts
+from facefusion_ros.engines.crops import template_landmarks
 from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.tiny import write_tiny
+from facefusion_ros.personas.enhancer import Enhancer, EnhancerSettings
 
 SHAPE = (1, 3, 256, 256)
 
@@ -117,6 +119,18 @@ def test_eyes_and_lips_kept(models, pictures):
     assert done.code == 0, done
     assert 'eyes and lips in float16: 2 crops of ' in done.out
     assert 'eyes and lips p95 de2000' in said(done, 'compared')
+    # And the enhancer takes it for one network.
+    network = load_stored('mine', Role.ENHANCER, precision='int8_keep_regions')
+    assert network.precision.value == 'int8_keep_regions'
+    enhancer = Enhancer(network.engine, network.entry.family, EnhancerSettings(strength=1.0))
+    landmarks = template_landmarks(network.entry, (256, 256))
+    patch = np.full((256, 256, 4), 255, np.uint8)
+    patch[..., :3] = cv2.resize(cv2.imread(str(pictures / 'a.png')), (256, 256))
+    out = np.zeros_like(patch)
+    enhancer.enhance(patch, landmarks, out)
+    apart = np.abs(out.astype(int) - patch)[16:-16, 16:-16]
+    assert 0 < apart.max() < 8
+    network.engine.close()
 
 
 def test_what_does_not_pass_says_so_and_stays(models, pictures):
@@ -247,6 +261,16 @@ def test_verify_names_what_is_wrong_with_what_was_built(models):
     assert done.code == 1
     assert 'mine-fp16.json cannot be read' in done.out
     assert models('list').out.splitlines()[1].endswith('fp16 damaged')
+
+
+def test_a_result_of_another_file_is_not_listed_as_this_one_s(models):
+    models.add('arcface')
+    models('build', 'mine', '--precision', 'fp16')
+    assert models('list').out.splitlines()[1].endswith('fp16 passed')
+    parity = models.built / 'mine-fp16.parity.json'
+    stored = json.loads(parity.read_text())
+    parity.write_text(json.dumps({**stored, 'key': 'of another file'}))
+    assert models('list').out.splitlines()[1].endswith('fp16 not compared')
 
 
 def test_remove(models):

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_fp16_keeps_what_was_seen_beyond_its_range(store, restoring):
     assert not any('values seen' in line for line in plain.report)
 
 
+def test_the_report_tells_constants_that_float16_does_not_hold(store, restoring):
+    model = restoring()
+    weights = np.full((3, 3, 3, 3), 1e-9, np.float32)
+    weights[0] = 0.5
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, model.graph.initializer[0].name))
+    bias = next(each for each in model.graph.initializer if each.name == 'b')
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.array([1e6, 0, 0], np.float32), 'b'))
+    entry = store.add(model)
+    made = make(store.folder / entry.file, entry, recipe_of(entry, Precision.FP16, CPU))
+    assert made.report == (
+        '2 nodes compute in float16',
+        '1 stay float (constant beyond float16): last',
+        '1 constants with values too large for float16 stay float: b',
+        '54 values of 1 constants are too small for float16 and become 0: first_w',
+    )
+
+
 def test_open_batches_are_fixed(store, build):
     build(store.add('arcface'), 'fp16')
     model = onnx.load(store.built() / 'mine-fp16.onnx')
@@ -198,6 +216,16 @@ def test_fp16_is_made_then_and_there_and_believed_later(store, load, restoring):
     assert again.precision is Precision.FP16
     assert said == []
     assert stamps == {file: file.stat().st_mtime_ns for file in store.built().iterdir()}
+
+
+def test_threads_that_want_one_file_make_it_once(store, restoring, caplog):
+    store.add(restoring())
+    with ThreadPoolExecutor(4) as threads:
+        networks = list(threads.map(lambda _: load_stored('mine', Role.ENHANCER, precision='fp16'), range(4)))
+    assert {network.precision for network in networks} == {Precision.FP16}
+    assert [each.message for each in caplog.records].count('mine: making its fp16 file, once') == 1
+    for network in networks:
+        network.engine.close()
 
 
 def test_int8_has_to_be_built_first(store, load, restoring):

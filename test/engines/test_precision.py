@@ -220,7 +220,6 @@ def test_a_number_that_half_does_not_hold_keeps_its_node_float(value, loss):
     half, report = to_fp16(whole)
     assert [(each.tensor, each.overflow, each.underflow, each.values) for each in report.losses] == [('big', *loss, 1)]
     assert ('m', 'constant beyond float16') in report.kept
-    assert 'big: ' in report.lines()[0]
     assert computes_in(half, 'm') == {FLOAT}
     assert computes_in(half, 'y') == {HALF}
     assert numpy_helper.to_array(half.graph.initializer[0]) == np.float32(value)

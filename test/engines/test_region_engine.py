@@ -83,6 +83,28 @@ def test_nothing_of_the_picture_s_size_is_allocated(composed, restoring, picture
     assert peak_bytes < 150_000
 
 
+def test_an_input_beside_the_picture_goes_to_both(store, saved, restoring, picture):
+    def weighted():
+        model = restoring()
+        model.graph.input.append(onnx.helper.make_tensor_value_info('weight', onnx.TensorProto.DOUBLE, [1]))
+        model.graph.node[-1].output[0] = 'unweighted'
+        cast = onnx.helper.make_node('Cast', ['weight'], ['single'], to=onnx.TensorProto.FLOAT)
+        model.graph.node.extend([cast, onnx.helper.make_node('Mul', ['unweighted', 'single'], ['output'])])
+        return model
+
+    entry = store.add(weighted(), family='codeformer_256')
+    crops = crops_of(onnx_graph.prepared(weighted()), entry, SIZE)
+    windows = windows_of(entry, SIZE, crops.halo_px, crops.multiple_px)
+    first, second = OrtEngine(saved(weighted())), OrtEngine(saved(crops.model))
+    engine = RegionEngine(first, second, windows, picture_in='input', picture_out='output')
+    assert [spec.name for spec in engine.inputs] == ['input', 'weight']
+    out = np.zeros_like(picture)
+    for weight in (0.5, 0.25):
+        engine.run({'input': picture, 'weight': np.array([weight])}, {'output': out})
+        np.testing.assert_allclose(out[..., 8:-8, 8:-8], weight * picture[..., 8:-8, 8:-8], atol=1e-5)
+    engine.close()
+
+
 def test_it_is_an_engine(composed, restoring, picture):
     (engine, *_), _ = composed(restoring())
     engine.warm_up()
@@ -113,7 +135,7 @@ def test_networks_that_do_not_belong_together_are_closed(store, saved, restoring
     [
         ('far', r'looks further than a crop of eyes or lips shows \(they would differ by \d+\.\d dE2000\)'),
         ('attention', r'\(Softmax\) looks at the whole face'),
-        ('vector', 'looks at the whole face, so it cannot be run on crops'),
+        ('vector', 'Reshape Reshape_1 looks at the whole face, so the network cannot be run on crops'),
     ],
 )
 def test_a_network_that_needs_the_whole_face_is_refused(store, restoring, look, why):
