@@ -33,7 +33,9 @@ class View:
 def view(pixels: NDArray[np.uint8], image_from_patch: NDArray[np.float64], size: tuple[int, int]) -> View:
     """Say what a patch of ``size``, (width, height), sees of a (H, W, ...) picture by a (2, 3) similarity."""
     width, height = size
-    corners = apply(image_from_patch, [[0, 0], [width, 0], [0, height], [width, height]])
+    # A pixel reaches half its width beyond its centre.
+    right, below = width - 0.5, height - 0.5
+    corners = apply(image_from_patch, [[-0.5, -0.5], [right, -0.5], [-0.5, below], [right, below]])
     limit = np.array(pixels.shape[1::-1])
     low = np.clip(np.floor(corners.min(axis=0)) - 1, 0, limit - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + 2, low + 1, limit).astype(int)

@@ -11,7 +11,7 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.alignment import apply
 from facefusion_ros.faces.cascade import box_around
-from facefusion_ros.faces.crop import crop
+from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ class LandmarkNetwork:
         """
         if family.decoder not in _SHAPES:
             raise EngineError(f'{family.name} is no family of landmarks; these are read as {", ".join(_SHAPES)}')
-        self._engine, self._min_score = engine, min_score
+        self._min_score = min_score
         self._tensor = PictureTensor(engine.inputs[0], family.preprocessing, family.size or (256, 256))
         width, height = self._tensor.size
         if width != height:
             raise EngineError(f'input {self._tensor.name} of {width}x{height} pixels: {family.name} looks at squares')
-        self._crop = np.zeros((height, width, 3), np.uint8)
+        self._feed = Feed(engine, self._tensor)
         # How much wider than the face's box the crop is, and a unit of the network's in pixels of it.
         self._margin = 1.0 / (family.box_fill or 1.0)
         self._unit = width / _HEATMAP if family.decoder == 'fan' else float(width)
@@ -110,9 +110,8 @@ class LandmarkNetwork:
         The score is 1 for networks that give none. Raises ValueError where the face's box is flat.
         """
         image_from_crop = self._around(face)
-        crop(pixels, image_from_crop, self._crop)
-        self._tensor.fill(self._crop)
-        self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
+        self._feed.fill(pixels, image_from_crop)
+        self._feed.run(self._outputs)
         tensors = [view.astype(np.float32, copy=False) for view in self._views]
         places, score = _read(tensors)
         # From edges to centres of pixels.

@@ -9,7 +9,7 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.alignment import ARCFACE_112, invert, similarity
-from facefusion_ros.faces.crop import crop
+from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ class Recogniser:
 
     def __init__(self, engine: Engine, family: Family) -> None:
         """Fit the buffers to the network. Raises EngineError where it gives no embedding of 512 numbers."""
-        self._engine = engine
-        self._tensor = PictureTensor(engine.inputs[0], family.preprocessing, family.size or (112, 112))
-        width, height = self._tensor.size
-        self._crop = np.zeros((height, width, 3), np.uint8)
+        tensor = PictureTensor(engine.inputs[0], family.preprocessing, family.size or (112, 112))
+        width, height = tensor.size
+        self._feed = Feed(engine, tensor)
         # Pixel centres are at whole numbers, hence the halves.
         self._template = (np.array(ARCFACE_112) + 0.5) * (width / 112, height / 112) - 0.5
         specs = arrange(engine, [(LENGTH,)])
@@ -57,9 +56,8 @@ class Recogniser:
         network fails or gives no direction.
         """
         # Fitted in the crop's pixels as in training (InsightFace, face_align.py); the other way about, scales differ.
-        crop(pixels, invert(similarity(face.landmarks, self._template)), self._crop)
-        self._tensor.fill(self._crop)
-        self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
+        self._feed.fill(pixels, invert(similarity(face.landmarks, self._template)))
+        self._feed.run(self._outputs)
         try:
             return _unit(self._view)
         except ValueError as error:

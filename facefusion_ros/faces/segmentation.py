@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
-from facefusion_ros.faces.crop import crop
+from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ class Segmenter:
         """
         if family.decoder not in ('mask', 'classes'):
             raise EngineError(f'{family.name} gives no mask: choose a family of masks, such as xseg or bisenet')
-        self._engine = engine
         self._tensor = PictureTensor(engine.inputs[0], family.preprocessing, family.size or (256, 256))
         width, height = self._tensor.size
         self._classes: frozenset[int] | None = None
@@ -91,7 +90,7 @@ class Segmenter:
             if self._classes is None
             else np.zeros((2, height, width), specs[0].dtype)
         )
-        self._crop = np.zeros((height, width, 3), np.uint8)
+        self._feed = Feed(engine, self._tensor)
         self._mask = np.zeros((height, width), np.uint8)
         self._resized = self._soft = np.zeros((0, 0), np.uint8)
 
@@ -115,9 +114,8 @@ class Segmenter:
         image_from_crop = image_from_patch.copy()
         image_from_crop[:, :2] *= share
         image_from_crop[:, 2] += image_from_patch[:, :2] @ (share / 2 - 0.5)
-        crop(pixels, image_from_crop, self._crop)
-        self._tensor.fill(self._crop)
-        self._engine.run({self._tensor.name: self._tensor.array}, self._outputs)
+        self._feed.fill(pixels, image_from_crop)
+        self._feed.run(self._outputs)
         if self._classes is None:
             read_visible(self._values, self._scratch, self._mask)
         else:

@@ -11,6 +11,7 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.alignment import invert, similarity
 from facefusion_ros.faces.cascade import require
+from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.families import catalogue
@@ -65,9 +66,7 @@ class Enhancer:
         if specs is None:
             there = ', '.join(str(spec.shape) for spec in engine.outputs)
             raise EngineError(f'the outputs {there} hold no picture of {width}x{height}: set the right family')
-        self._inputs: dict[str, NDArray[Any]] = {self._tensor.name: self._tensor.array}
-        if self._weight_name:
-            self._inputs[self._weight_name] = self._weight
+        self._feed = Feed(engine, self._tensor, {self._weight_name: self._weight} if self._weight_name else {})
         self._outputs = {specs[0].name: allocate(specs[0], (3, height, width))}
         self._planes: NDArray[Any] = self._outputs[specs[0].name].reshape(3, height, width)
         self._range = family.range
@@ -100,10 +99,9 @@ class Enhancer:
         crop_from_patch = similarity(landmarks, self._template)
         if patch.shape[0] != self._size:
             self._fit(patch.shape[0])
-        _warp(patch, invert(crop_from_patch), self._smaller_patch, self._crop)
-        self._tensor.fill(self._crop)
         self._weight[...] = self.settings.fidelity
-        self._engine.run(self._inputs, self._outputs)
+        self._feed.fill(patch, invert(crop_from_patch))
+        self._feed.run(self._outputs)
         for plane, channel, mean, std in zip(
             self._planes, self._channels, self._range.mean, self._range.std, strict=True
         ):

@@ -9,6 +9,7 @@ import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.crop import crop
+from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, fits
 from facefusion_ros.models.entry import ModelError, PictureRange
 from facefusion_ros.personas.aligned import image_from_crop
@@ -39,6 +40,8 @@ MOST_BOOST = 4
 """A boost costs its square in pictures to redraw."""
 _LARGEST_BOOSTED_PX = 256
 """Larger networks are detailed as they are, and slow."""
+
+_AS_IT_IS = np.eye(2, 3)
 
 _MASKS = ('mask', 'target_mask')
 
@@ -125,6 +128,8 @@ class NetworkSwapper:
         # Half a step more, because numbers are cut off on their way to integers.
         self._gain = [np.float32(255 * std) for std in meaning.std]
         self._offset = [np.float32(255 * mean + 0.5) for mean in meaning.mean]
+        others = {name: array for name, array in self._inputs.items() if name != self._tensor.name}
+        self._feed = Feed(engine, self._tensor, others)
         self._crop = np.zeros((self._size, self._size, 3), np.uint8)
         self._plane = np.zeros((side, side), np.float32)
         every = [slice(start, None, boost) for start in range(boost)]
@@ -153,12 +158,16 @@ class NetworkSwapper:
         # The same area in more pixels; edge stays on edge, half a pixel before the first one's centre.
         image_from_patch[:, :2] /= self._boost
         image_from_patch[:, 2] -= image_from_patch[:, :2].sum(axis=1) * ((self._boost - 1) / 2)
-        crop(frame_pixels, image_from_patch, self._crop)
+        if self._boost > 1:
+            crop(frame_pixels, image_from_patch, self._crop)
         out[..., 3] = self._fade
         for shifts in self._runs:
             for place, shift in enumerate(shifts):
-                self._tensor.fill(self._crop[shift], place)
-            self._engine.run(self._inputs, self._outputs)
+                if self._boost > 1:
+                    self._feed.fill(self._crop[shift], _AS_IT_IS, place)
+                else:
+                    self._feed.fill(frame_pixels, image_from_patch)
+            self._feed.run(self._outputs)
             for place, shift in enumerate(shifts):
                 self._read(place, out[shift])
         return image_from_patch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from facefusion_ros.engines.chain import frame_maps
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.ros.messages import from_frame_ref, with_stage
@@ -86,8 +87,8 @@ class FrameStage(StageNode):
         self.passage = Passage()
 
     def activate(self) -> None:
-        """Make ready to read frames."""
-        self.reader = self.while_active.enter_context(FrameReader())
+        """Make ready to read frames; a GPU whose networks were loaded at ``configure`` reads them in their place."""
+        self.reader = self.while_active.enter_context(FrameReader(frame_maps()))
 
     @contextmanager
     def visit(self, message: msg.FrameRef) -> Iterator[Visit]:
