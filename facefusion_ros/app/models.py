@@ -152,7 +152,7 @@ def _verify_built(store: Store, entry: ModelEntry) -> Iterator[tuple[str, str, s
             continue
         whose = IntegerKernels(artefact.recipe.kernels or IntegerKernels.ONNXRUNTIME)
         recipe = recipe_of(entry, artefact.precision, whose)
-        wrong = recipe.differs(artefact.recipe, 'calibration') or damage(folder, artefact)
+        wrong = recipe.differs(artefact.recipe, 'calibration', 'version') or damage(folder, artefact)
         yield stem, artefact.digest[:12], f'{wrong}: build it again' if wrong else ''
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from facefusion_ros.engines.engine import Engine
-
     Floats = NDArray[np.float32]
     Network = Callable[[Floats, Floats], None]
     """Fills the second array from the first, both (N, channels, height, width)."""
@@ -136,24 +134,3 @@ def keep_regions(
         np.subtract(piece, place, out=piece)
         np.multiply(piece, window.mask, out=piece)
         np.add(place, piece, out=place)
-
-
-def networks(whole: Engine, detail: Engine, *, picture_in: str, picture_out: str) -> tuple[Network, Network]:
-    """Make two engines the networks of ``keep_regions``.
-
-    Inputs of detail beside the picture are outputs of whole (see ``statistics``) and pass between them in memory that
-    is theirs alone.
-    """
-    shared: dict[str, NDArray[np.generic]] = {
-        spec.name: np.empty([size or 1 for size in spec.shape], spec.dtype)
-        for spec in detail.inputs
-        if spec.name != picture_in
-    }
-
-    def run_whole(picture: Floats, out: Floats) -> None:
-        whole.run({picture_in: picture}, {picture_out: out, **shared})
-
-    def run_detail(crops: Floats, details: Floats) -> None:
-        detail.run({picture_in: crops, **shared}, {picture_out: details})
-
-    return run_whole, run_detail

@@ -180,8 +180,8 @@ def test_what_is_stale_or_damaged_is_made_anew(models, pictures, tmp_path, spoil
     assert said(models(*command), 'up to date')
 
 
-def edit(built, field, value):
-    sidecar = built / 'mine-int8-onnxruntime.json'
+def edit(built, field, value, stem='mine-int8-onnxruntime'):
+    sidecar = built / f'{stem}.json'
     stored = json.loads(sidecar.read_text())
     stored['recipe'][field] = value
     sidecar.write_text(json.dumps(stored))
@@ -251,6 +251,15 @@ def test_verify_names_what_is_wrong_with_what_was_built(models):
     models.add('arcface')
     models('build', 'mine', '--precision', 'fp16')
     assert models('verify').code == 0
+    # What another version made is measured like the rest, and used.
+    edit(models.built, 'version', '0.0.1', 'mine-fp16')
+    assert models('verify').code == 0
+    before = json.loads((models.built / 'mine-fp16.json').read_text())['recipe']['source']
+    edit(models.built, 'source', 'f' * 64, 'mine-fp16')
+    done = models('verify')
+    assert done.code == 1
+    assert f'source is ffffffffffff, and here it is {before[:12]}: build it again' in done.out
+    edit(models.built, 'source', before, 'mine-fp16')
     file = models.built / 'mine-fp16.onnx'
     file.write_bytes(file.read_bytes()[:-1])
     done = models('verify')

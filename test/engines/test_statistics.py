@@ -6,7 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.ort import OrtEngine
-from facefusion_ros.engines.regions import crop_shape, keep_regions, networks, plan
+from facefusion_ros.engines.region_engine import RegionEngine
+from facefusion_ros.engines.regions import crop_shape, plan
 from facefusion_ros.engines.statistics import give_statistics, take_statistics
 
 LANDMARKS = np.array([[44.0, 44.0], [84.0, 44.0], [64.0, 70.0], [48.0, 90.0], [80.0, 90.0]])
@@ -75,16 +76,14 @@ def test_a_crop_returns_what_the_whole_patch_does(tmp_path):
     # Light on one side, so that a crop's own statistics are far from those of the patch.
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32) * np.linspace(0, 3, SIZE, dtype=np.float32)
     wanted, out = np.empty_like(x), np.empty_like(x)
-    given = {'crops': np.empty(shape, np.float32), 'details': np.empty(shape, np.float32)}
     errors = []
     for crops_file in files[1:]:
-        engines = OrtEngine(files[0]), OrtEngine(crops_file)
-        whole, detail = networks(*engines, picture_in='x', picture_out='y')
-        whole(x, wanted)
-        keep_regions(x, out, windows, whole=whole, detail=detail, **given)
+        whole = OrtEngine(files[0])
+        whole.run({'x': x}, {'y': wanted})
+        engine = RegionEngine(whole, OrtEngine(crops_file), windows, picture_in='x', picture_out='y')
+        engine.run({'x': x}, {'y': out})
         errors.append(np.abs(out - wanted).max())
-        for engine in engines:
-            engine.close()
+        engine.close()
     carried, own = errors
     assert carried < 1e-4
     assert own > 0.05

@@ -22,7 +22,8 @@ from facefusion_ros.engines.parity import difference, drawn_faces
 from facefusion_ros.engines.precision import to_fp16
 from facefusion_ros.engines.quantisation import to_int8
 from facefusion_ros.engines.reduced import IntegerKernels, Precision
-from facefusion_ros.engines.regions import crop_shape, keep_regions, masks, networks, plan
+from facefusion_ros.engines.region_engine import RegionEngine
+from facefusion_ros.engines.regions import crop_shape, masks, plan
 from facefusion_ros.engines.statistics import give_statistics, take_statistics
 from facefusion_ros.faces.alignment import whole_face
 from facefusion_ros.sim.world import load_world
@@ -151,14 +152,13 @@ def _runs(restorer: Restorer, folder: Path) -> dict[str, Callable[[Floats, Float
     }
     windows = plan(_TEMPLATE.landmarks, SIZE, SIZE, halo_px=HALO_PX, multiple_px=STEP_PX)
     shape = crop_shape(windows)
-    crops, details = np.empty(shape, np.float32), np.empty(shape, np.float32)
     giving = to_int8(give_statistics(model), samples, kernels=IntegerKernels.ONNXRUNTIME)[0]
     taking = to_fp16(take_statistics(restorer.model(shape[3], shape[2], shape[0])))[0]
-    whole, detail = networks(
-        engine('whole', giving), engine('detail', taking), picture_in=CODE.input, picture_out=CODE.output
+    composed = RegionEngine(
+        engine('whole', giving), engine('detail', taking), windows, picture_in=CODE.input, picture_out=CODE.output
     )
-    runs[Precision.INT8_KEEP_REGIONS.value] = lambda picture, out: keep_regions(
-        picture, out, windows, whole=whole, detail=detail, crops=crops, details=details
+    runs[Precision.INT8_KEEP_REGIONS.value] = lambda picture, out: composed.run(
+        {CODE.input: picture}, {CODE.output: out}
     )
     return runs
 
