@@ -1,0 +1,84 @@
+"""Triangles to pixels: a z-buffer in compiled code. Pictures have y down; depth grows away from the viewer."""
+
+# mypy: disable-error-code="untyped-decorator,no-any-unimported"
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+FAR = np.float32(1e9)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def rasterise(corner: Floats, triangles: NDArray[np.int32], depth: Floats, front: NDArray[np.int32]) -> None:
+    """Draw triangles (T, 3) of corners (V, 3: x, y in pixels, depth) where they are nearer than what is there.
+
+    depth (H, W) keeps the nearest depth, front (H, W) the number of the triangle; both sides of a triangle are drawn.
+    Pixel centres lie at whole coordinates.
+    """
+    height, width = depth.shape
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0 = corner[i, 0], corner[i, 1]
+        x1, y1 = corner[j, 0], corner[j, 1]
+        x2, y2 = corner[k, 0], corner[k, 1]
+        left = max(0, int(math.ceil(min(x0, x1, x2))))
+        right = min(width - 1, int(math.floor(max(x0, x1, x2))))
+        if left > right:
+            continue
+        top = max(0, int(math.ceil(min(y0, y1, y2))))
+        bottom = min(height - 1, int(math.floor(max(y0, y1, y2))))
+        if top > bottom:
+            continue
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-7:
+            continue
+        one = np.float32(1.0) / area
+        z0, z1, z2 = corner[i, 2], corner[j, 2], corner[k, 2]
+        a_x, a_y = (y1 - y2) * one, (x2 - x1) * one
+        b_x, b_y = (y2 - y0) * one, (x0 - x2) * one
+        for y in range(top, bottom + 1):
+            a = (left - x2) * a_x + (y - y2) * a_y
+            b = (left - x2) * b_x + (y - y2) * b_y
+            for x in range(left, right + 1):
+                c = np.float32(1.0) - a - b
+                if a >= -1e-5 and b >= -1e-5 and c >= -1e-5:
+                    z = a * z0 + b * z1 + c * z2
+                    if z < depth[y, x]:
+                        depth[y, x] = z
+                        front[y, x] = t
+                a += a_x
+                b += b_x
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def vertex_normals(position: Floats, triangles: NDArray[np.int32]) -> Floats:
+    """Return the (V, 3) unit normals: the mean over the triangles at each vertex, weighted by their area."""
+    normal = np.zeros_like(position)
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax = position[j, 0] - position[i, 0]
+        ay = position[j, 1] - position[i, 1]
+        az = position[j, 2] - position[i, 2]
+        bx = position[k, 0] - position[i, 0]
+        by = position[k, 1] - position[i, 1]
+        bz = position[k, 2] - position[i, 2]
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normal[v, 0] += nx
+            normal[v, 1] += ny
+            normal[v, 2] += nz
+    for v in range(len(normal)):
+        length = math.sqrt(normal[v, 0] ** 2 + normal[v, 1] ** 2 + normal[v, 2] ** 2) + 1e-12
+        normal[v, 0] /= length
+        normal[v, 1] /= length
+        normal[v, 2] /= length
+    return normal

@@ -1,0 +1,129 @@
+"""Clothes, glasses and hats: surfaces around a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.faces.light import Material
+from training.faces.parts import grid_triangles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.faces.parameters import Glasses, Wear
+
+    Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A surface: position (n, 3), triangles, plane (n, 2), paint (n, 3), wet (n,), what it is made of."""
+
+    position: Floats
+    triangles: NDArray[np.int32]
+    plane: Floats
+    paint: Floats
+    wet: Floats
+    material: int
+
+
+def piece(p: NDArray[np.float64], t: NDArray[np.int32], uv: NDArray[np.float64], colour: NDArray[np.float64], wet: float, material: Material) -> Piece:
+    """Return a piece; colour (3,) or (n, 3)."""
+    n = len(p)
+    return Piece(
+        p.astype(np.float32),
+        t,
+        uv.astype(np.float32),
+        np.broadcast_to(colour, (n, 3)).astype(np.float32),
+        np.full(n, wet, np.float32),
+        int(material),
+    )
+
+
+def clothes(wear: Wear, neck: float) -> Piece:
+    """Return the shoulders in what they wear; neck: half the width of the neck, mm."""
+    rng = np.random.default_rng(wear.seed)
+    deep = {'round': 20.0, 'v': 62.0, 'high': -18.0, 'shirt': 34.0}.get(wear.collar, 20.0)
+    rows, columns = 15, 40
+    turn = np.linspace(-np.pi, np.pi, columns)
+    t = np.linspace(0, 1, rows)[:, None]
+    front = np.clip(np.cos(turn), 0, 1)
+    narrow = 2.0 if wear.collar != 'v' else 7.0
+    shoulder = rng.uniform(185, 225)
+    half_x = neck + 8 + (0 if wear.collar == 'high' else 13) + (shoulder - neck - 20) * t**0.8
+    half_z = neck + 2 + (95 - neck) * t**0.9
+    x = half_x * np.sin(turn)
+    z = -22 + half_z * np.cos(turn) * 0.95 + 8 * t
+    drop = 22 * t + 85 * t**2.6 + 160 * np.clip(t - 0.86, 0, 1) * 3
+    y = -152 - drop + 0 * turn - (deep * front**narrow) * (1 - t) ** 2 + (12 if wear.collar == 'high' else 0) * (1 - t)
+    p = np.stack([x + 0 * t, y, z + 0 * t], -1)
+    uv = np.stack([np.broadcast_to(turn * 90, (rows, columns)), np.broadcast_to(t * 170, (rows, columns))], -1)
+    one, two = np.array(wear.cloth), np.array(wear.cloth_two)
+    if wear.pattern == 'stripes':
+        mix = ((uv[..., 1] % 24) < 10)[..., None]
+    elif wear.pattern == 'lapel':
+        mix = ((np.abs(turn) < 0.42 * t[:, :1] * 1.0 + 0.12) & (t < 0.9))[..., None]
+    else:
+        mix = (t < (0.09 if wear.pattern == 'edge' else -1))[..., None] & np.ones((rows, columns, 1), bool)
+    colour = np.where(mix, two, one)
+    colour = colour * rng.uniform(0.93, 1.07, (rows, columns, 1))
+    return piece(p.reshape(-1, 3), grid_triangles(rows, columns), uv.reshape(-1, 2), colour.reshape(-1, 3), 1.0, Material.CLOTH)
+
+
+def tube(path: NDArray[np.float64], radius: float, around: int = 6, *, closed: bool = False) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return a tube along path (n, 3): positions and triangles."""
+    step = np.gradient(path, axis=0) if not closed else np.roll(path, -1, 0) - np.roll(path, 1, 0)
+    step /= np.linalg.norm(step, axis=1, keepdims=True) + 1e-9
+    side = np.cross(step, [0.12, 0.31, 0.94])
+    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
+    up = np.cross(step, side)
+    a = np.linspace(0, 2 * np.pi, around, endpoint=False)
+    p = path[:, None] + radius * (np.cos(a)[None, :, None] * side[:, None] + np.sin(a)[None, :, None] * up[:, None])
+    t = grid_triangles(len(path), around, closed=True)
+    if closed:
+        last = (len(path) - 1) * around
+        r = np.arange(around)
+        n = (r + 1) % around
+        t = np.concatenate([t, np.stack([last + r, r, last + n], 1), np.stack([last + n, r, n], 1)]).astype(np.int32)
+    return p.reshape(-1, 3), t
+
+
+def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Piece, Piece]:
+    """Return the frame, and the glass that tints what is behind it, for a nose ridge at nose (3,) and eyes (2, 3)."""
+    gap = max(8.0, abs(float(eyes[1, 0] - eyes[0, 0])) / 2 - g.half_width + 1.0)
+    y0 = float(nose[1]) - 4.0 - g.slip
+    z0 = float(max(nose[2] + 1.0, eyes[:, 2].max() + 14.5)) + 0.4 * g.slip
+    angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    c, s = np.cos(angle), np.sin(angle)
+    lx = np.sign(c) * np.abs(c) ** (2 / g.power) * g.half_width
+    ly = np.sign(s) * np.abs(s) ** (2 / g.power) * g.half_height * (1 - 0.1 * (s < 0))
+    points, triangles, panes, pane_triangles = [], [], [], []
+
+    def add(pt: tuple[NDArray[np.float64], NDArray[np.int32]]) -> None:
+        triangles.append(pt[1] + sum(map(len, points)))
+        points.append(pt[0])
+
+    def curve(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return z0 - 0.0042 * x**2
+
+    for side in (-1, 1):
+        cx = side * (gap + g.half_width)
+        rim = np.stack([cx + lx, y0 + ly, curve(cx + lx)], 1)
+        add(tube(rim, g.thickness / 2, closed=True))
+        hinge = side * (gap + 2 * g.half_width)
+        arm = np.array([[hinge, y0 + 4, curve(np.array(hinge))], [side * (ear_x + 1), y0 + 5, 40], [side * (ear_x + 3), y0 + 3, -2], [side * (ear_x + 2), y0 - 22, -14]])
+        add(tube(arm, g.thickness / 2))
+        pane = np.concatenate([rim, [[cx, y0, curve(np.array(cx)) + 0.8]]])
+        n = len(rim)
+        r = np.arange(n)
+        pane_triangles.append(np.stack([r, (r + 1) % n, np.full(n, n)], 1) + sum(map(len, panes)))
+        panes.append(pane)
+    bx = np.linspace(-gap, gap, 7)
+    add(tube(np.stack([bx, y0 + 3.0 + 2.0 * np.cos(bx / gap * np.pi / 2), curve(bx) + 1.5], 1), g.thickness / 2))
+    p = np.concatenate(points)
+    glass = np.concatenate(panes)
+    frame = piece(p, np.concatenate(triangles).astype(np.int32), p[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
+    return frame, piece(glass, np.concatenate(pane_triangles).astype(np.int32), glass[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
