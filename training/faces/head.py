@@ -14,6 +14,7 @@ from training.faces.identity import trait_fields
 from training.faces.mesh import head_mesh, step
 from training.faces.parts import Part, head
 from training.faces.proportions import spline
+from training.faces.raster import blended
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def pose_face(traits: tuple[float, ...], expression: Expression) -> Posed:
     """Return the head with these traits, in standard deviations, and this expression; not turned."""
     b = _basis()
     weights = np.array([*traits, *(getattr(expression, m) for m in MUSCLES)], np.float32)
-    flat = b.rest + weights @ b.fields
+    flat = blended(b.rest, b.fields, weights)
     p = flat[:-6].reshape(-1, 3)
     eyes = flat[-6:].reshape(2, 3).copy()
     _open_jaw(p, b.jaw, expression)

@@ -105,7 +105,6 @@ def shade(
     tiles: Floats,
     brow: Floats,
     wrinkles: Floats,
-    fold: Floats,
     values: Floats,
     image: Floats,
     albedo: Floats,
@@ -116,7 +115,7 @@ def shade(
 
     Per vertex: corner (V, 3) in the picture, position and normal (V, 3) before the camera (hair: its tangent), plane
     (V, 2), paint (V, 3), wet (V,), hair (V,) how far hair covers the skin. shadow: (lamps, M, M) nearest depth towards
-    each lamp, read through shadow_frame (lamps, 3, 3), rows right, up, towards. values: see `render`.
+    each lamp, read through shadow_frame (lamps, 3, 3), rows right, up, towards. values: see `rendering`.
     Writes image, albedo, facing (H, W, 3) and brow_seen (H, W).
     """
     rows, columns = depth.shape
@@ -182,24 +181,17 @@ def shade(
                 # Folds of the skin: dark inside, and they bend the surface.
                 wx, wy = u + 128.0, 100.0 - v
                 if 1.0 < wx < 254.0 and 1.0 < wy < 254.0 and abs(u) < 100:
-                    crease, tip, slope = 0.0, 0.0, 0.0
-                    for q in range(3):
-                        if fold[q] > 0.01:
-                            here = _read(wrinkles[q], wx, wy)
-                            crease += fold[q] * here
-                            tip += fold[q] * (_read(wrinkles[q], wx, wy + 1.5) - _read(wrinkles[q], wx, wy - 1.5))
-                            slope += fold[q] * (_read(wrinkles[q], wx + 1.5, wy) - _read(wrinkles[q], wx - 1.5, wy))
-                    ny -= 0.55 * tip
-                    nx += 0.55 * slope
-                    light_in *= 1.0 - 0.35 * min(crease, 1.0)
-                    red, green, blue = red * (1 - 0.12 * crease), green * (1 - 0.24 * crease), blue * (1 - 0.26 * crease)
+                    crease = _read(wrinkles, wx, wy)
+                    if crease > 0.004:
+                        ny -= 0.55 * (_read(wrinkles, wx, wy + 1.5) - _read(wrinkles, wx, wy - 1.5))
+                        nx += 0.55 * (_read(wrinkles, wx + 1.5, wy) - _read(wrinkles, wx - 1.5, wy))
+                        light_in *= 1.0 - 0.35 * min(crease, 1.0)
+                        red, green, blue = red * (1 - 0.12 * crease), green * (1 - 0.24 * crease), blue * (1 - 0.26 * crease)
                 on = _read(brow, (abs(u) - 4.0) * 5.0, (36.0 - v) * 5.0) * brow_density
                 if on > 0.01 and abs(u) < 66:
                     red, green, blue = red + on * (brow_r - red), green + on * (brow_g - green), blue + on * (brow_b - blue)
                     brow_seen[y, x] = on
                 polish = (0.25 + 0.75 * oil) * (1 - 0.7 * on) * (1 - 0.8 * hairy)
-                if stubble > 0 and hairy > 0:
-                    pass
                 if hairy > 0.003:
                     grain = _sample(tiles[2], tile_u * 3.0, tile_v * 1.1)
                     cover = min(max(hairy * 1.5 - 0.25 + 0.22 * grain, 0.0), 1.0) if hairy < 0.95 else 1.0
@@ -207,8 +199,6 @@ def shade(
                     red, green, blue = red + cover * (hair_r * tone - red), green + cover * (hair_g * tone - green), blue + cover * (hair_b * tone - blue)
                 wrap_r, wrap_g, wrap_b = 0.42 * scatter, 0.20 * scatter, 0.13 * scatter
                 sharp = shine_power
-                if seam > 0:
-                    pass
             elif kind == EYE:
                 # u, v: place on the ball about the direction of gaze, in radii of the ball.
                 r = math.sqrt(u * u + v * v) * 12.0

@@ -60,6 +60,56 @@ def rasterise(corner: Floats, triangles: NDArray[np.int32], depth: Floats, front
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
+def moved(points: Floats, pivot: Floats, rotation: Floats, shift: Floats) -> Floats:
+    """Return (n, 3) points turned about pivot (3,) by rotation (3, 3) and laid at -shift (3,).
+
+    Not numpy's product: its threads cost more than the sum is worth, and processes draw side by side.
+    """
+    out = np.empty_like(points)
+    for k in range(len(points)):
+        x, y, z = points[k, 0] - pivot[0], points[k, 1] - pivot[1], points[k, 2] - pivot[2]
+        for c in range(3):
+            out[k, c] = rotation[c, 0] * x + rotation[c, 1] * y + rotation[c, 2] * z - shift[c]
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def blended(rest: Floats, fields: Floats, weights: Floats) -> Floats:
+    """Return rest (n,) plus the fields (k, n) times their weights (k,)."""
+    out = rest.copy()
+    for k in range(len(weights)):
+        if weights[k] != 0:
+            for i in range(len(rest)):
+                out[i] += weights[k] * fields[k, i]
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def lamp_corners(position: Floats, frame: Floats, scale: float, middle: float) -> Floats:
+    """Return (n, 3) points as a lamp sees them along frame (3, 3): right, up and towards it."""
+    out = np.empty_like(position)
+    for k in range(len(position)):
+        x, y, z = position[k, 0], position[k, 1], position[k, 2]
+        out[k, 0] = middle + scale * (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z)
+        out[k, 1] = middle - scale * (frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z)
+        out[k, 2] = -(frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z)
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def projected(position: Floats, distance: float, scale: float, x0: float, y0: float) -> Floats:
+    """Return (n, 3) x, y and depth of points seen from distance before their origin; scale: pixels per mm there."""
+    out = np.empty_like(position)
+    for k in range(len(position)):
+        depth = distance - position[k, 2]
+        s = scale * distance / max(depth, np.float32(20.0))
+        out[k, 0] = x0 + position[k, 0] * s
+        out[k, 1] = y0 - position[k, 1] * s
+        out[k, 2] = depth
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def vertex_normals(position: Floats, triangles: NDArray[np.int32]) -> Floats:
     """Return the (V, 3) unit normals: the mean over the triangles at each vertex, weighted by their area."""
     normal = np.zeros_like(position)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training.faces.render import Rendered, Region, render
-from training.faces.sample import Settings, sample
+from training.faces.rendering import Rendered, Region, render
+from training.faces.sampling import Settings, sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ import time
 import cv2
 import numpy as np
 
-from training.faces.render import render
-from training.faces.sample import sample
+from training.faces.rendering import render
+from training.faces.sampling import sample
 
 
 def _count(job: tuple[int, int, float, int]) -> tuple[int, float]:

@@ -15,8 +15,9 @@ from training.faces import proportions as average
 from training.faces.head import body_share, pose_face, turn
 from training.faces.light import Material, hidden_light, shade
 from training.faces.mesh import bump
+from training.faces.parameters import Sensor
 from training.faces.parts import Part, grid_triangles, head
-from training.faces.raster import FAR, rasterise, vertex_normals
+from training.faces.raster import FAR, lamp_corners, moved, projected, rasterise, vertex_normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,8 @@ FACE_REGIONS = (Region.SKIN, Region.BROW, Region.EYE, Region.NOSE, Region.LIPS, 
 MIDDLE = np.array([0.0, -30.0, 60.0], np.float32)
 """The middle of the face, at which the camera's span is measured."""
 NECK_PIVOT = np.array([0.0, -95.0, -15.0], np.float32)
-SHADOW_SIDE = 160
-SHADOW_SCALE = SHADOW_SIDE / 400.0
+SHADOW_SIDE = 128
+SHADOW_SCALE = SHADOW_SIDE / 380.0
 _BALL_ROWS, _BALL_COLUMNS = 12, 24
 
 
@@ -61,7 +62,8 @@ _BALL_ROWS, _BALL_COLUMNS = 12, 24
 class Rendered:
     """A picture of a face and the truth about it. S is the picture's side, pixels; x to the right, y down.
 
-    image: (S, S, 3) uint8, BGR, as the sensor gives it; clean: the same without blur, noise and compression.
+    image: (S, S, 3) uint8, BGR, as the sensor gives it. linear: (S, S, 3) float32, the light that fell on the sensor,
+    RGB.
     landmarks: (68, 2) float32, iBUG-68, in pixels, whole numbers in the middle of a pixel; visible: (68,) bool, whether
     the point itself is seen, neither turned away nor covered nor outside.
     five: (5, 2) float32, middles of the eyes, tip of the nose, corners of the mouth.
@@ -74,7 +76,8 @@ class Rendered:
     """
 
     image: NDArray[np.uint8]
-    clean: NDArray[np.uint8]
+    linear: Floats
+    sensor: Sensor
     landmarks: Floats
     visible: NDArray[np.bool_]
     five: Floats
@@ -85,6 +88,12 @@ class Rendered:
     albedo: Floats
     normal: Floats
     light: Floats
+
+    @property
+    def clean(self) -> NDArray[np.uint8]:
+        """Return the picture without blur, noise, skew and compression; its exposure and colours are the same."""
+        s = self.sensor
+        return sensor.develop(self.linear, Sensor(exposure=s.exposure, cast=s.cast, contrast=s.contrast, saturation=s.saturation))
 
 
 @cache
@@ -158,9 +167,7 @@ class _Scene:
 
 def _project(position: Floats, camera: Camera, side: float) -> Floats:
     """Return x, y in a picture of this side and depth of points before the camera; (0, 0, 0) is the face's middle."""
-    depth = camera.distance - position[:, 2]
-    scale = side * camera.distance / camera.span / np.maximum(depth, 20.0)
-    return np.stack([camera.x * side + position[:, 0] * scale - 0.5, camera.y * side - position[:, 1] * scale - 0.5, depth], 1).astype(np.float32)
+    return projected(position, camera.distance, side / camera.span, camera.x * side - 0.5, camera.y * side - 0.5)
 
 
 def _eyeball(centre: Floats, radius: float, gaze: Floats, lashes: float) -> tuple[Floats, NDArray[np.int32], Floats, Floats, Floats]:
@@ -175,11 +182,6 @@ def _eyeball(centre: Floats, radius: float, gaze: Floats, lashes: float) -> tupl
     place = np.where(local[:, 2:] > 0, local[:, :2], local[:, :2] / np.maximum(far, 1e-3))
     open_ = 1.0 - 0.45 * bump(d[:, 0], d[:, 1] - 0.62, 0, 0, 1.2, 0.3) * (0.6 + 0.8 * lashes) - 0.35 * np.clip(np.abs(d[:, 0]) - 0.55, 0, 1)
     return p.astype(np.float32), grid_triangles(_BALL_ROWS, _BALL_COLUMNS, closed=True), d, place.astype(np.float32), np.clip(open_, 0.2, 1).astype(np.float32)
-
-
-def _looking(yaw: float, pitch: float) -> Floats:
-    """Return the axes (3, 3) of an eye that looks this way; columns right, up, ahead."""
-    return turn(yaw, pitch, 0.0)
 
 
 def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2, backdrop: Floats | None = None) -> Rendered:
@@ -230,7 +232,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
         depth, front, corner, triangles, material, position, np.concatenate(scene.normal), np.concatenate(scene.plane), np.concatenate(scene.paint),
         np.concatenate(scene.wet), np.concatenate(scene.hair), around, np.array(p.light.ambient, np.float32), to,
         np.array([lamp.colour for lamp in lamps], np.float32).reshape(-1, 3), np.array([lamp.softness for lamp in lamps], np.float32),
-        shadow, frame, SHADOW_SCALE, skin.noise_tiles(), skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES], skin.wrinkle_drawings(), fold,
+        shadow, frame, SHADOW_SCALE, skin.noise_tiles(), skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES], (fold[:, None, None] * skin.wrinkle_drawings()).sum(0),
         values, image, albedo, facing, brow_seen,
     )  # fmt: skip
     seen = front >= 0
@@ -251,10 +253,10 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
         face, region_map, depth_map = is_face, what, depth
     behind = background.draw(p.background, size, size) if backdrop is None else backdrop
     linear = image + behind * (1 - alpha[..., None])
-    clean = sensor.develop(linear, _clean(p))
     return Rendered(
         image=sensor.develop(linear, p.sensor),
-        clean=clean,
+        linear=linear,
+        sensor=p.sensor,
         landmarks=points,
         visible=visible,
         five=landmarks.five(points),
@@ -268,11 +270,6 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     )
 
 
-def _clean(p: FaceParameters) -> sensor.Sensor:
-    s = p.sensor
-    return type(s)(exposure=s.exposure, cast=s.cast, contrast=s.contrast, saturation=s.saturation)
-
-
 def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Floats]:
     """Return the surfaces before the camera, and the head's vertices in the picture."""
     h = head()
@@ -280,13 +277,13 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     region, material = _head_regions()
     head_turn = turn(p.pose.yaw, p.pose.pitch, p.pose.roll)
     body_turn = turn(p.pose.body_yaw, 0.0, p.pose.body_roll)
-    origin = (MIDDLE - NECK_PIVOT) @ head_turn.T
+    origin = (head_turn @ (MIDDLE - NECK_PIVOT)).astype(np.float32)
 
     def before(points: Floats) -> Floats:
-        return np.asarray((points - NECK_PIVOT) @ head_turn.T - origin, np.float32)
+        return moved(points, NECK_PIVOT, head_turn, origin)
 
     def body(points: Floats) -> Floats:
-        return np.asarray((points - NECK_PIVOT) @ body_turn.T - origin, np.float32)
+        return moved(points, NECK_PIVOT, body_turn, origin)
 
     share = body_share()[:, None]
     flat = before(posed.position)
@@ -297,17 +294,13 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     cover = hair.scalp(p.wear.hair, p.wear.hat)
     mask = skin.beard_mask(beard)
     covered = np.maximum(cover, mask * beard.density * 0.9)
-    tint = np.array(p.wear.hair.colour, np.float32) * (1 - p.wear.hair.grey) + 0.45 * p.wear.hair.grey
     stubble = np.maximum(skin.tints()['beard'] * p.identity.skin.stubble * 0.5, 0)
     colour = colour + stubble[:, None] * (np.array(beard.colour, np.float32) * 0.6 + 0.02 - colour) * np.array([0.75, 0.65, 0.6], np.float32)
-    del tint
     scene.add(flat, h.triangles, region, material, colour.astype(np.float32), plane=h.plane.astype(np.float32), wet=wet, hair=covered)
-    looking = head_turn @ _looking(p.expression.gaze_yaw, p.expression.gaze_pitch)
     for centre, radius, side in zip(posed.eye_centre, posed.eye_radius, (-1, 1), strict=True):
-        gaze = _looking(p.expression.gaze_yaw - 1.5 * side, p.expression.gaze_pitch)
+        gaze = turn(p.expression.gaze_yaw - 1.5 * side, p.expression.gaze_pitch, 0.0)
         q, t, d, place, open_ = _eyeball(centre, float(radius), gaze, p.identity.eyes.lashes)
-        scene.add(before(q), t, int(Region.EYE), int(Material.EYE), np.ones_like(q), normal=(d @ head_turn.T).astype(np.float32), plane=place, wet=open_)
-    del looking
+        scene.add(before(q), t, int(Region.EYE), int(Material.EYE), np.ones_like(q), normal=moved(d, np.zeros(3, np.float32), head_turn, np.zeros(3, np.float32)), plane=place, wet=open_)
     neck = float(np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max())
     c = wear.clothes(p.wear, neck)
     scene.add(body(c.position), c.triangles, int(Region.CLOTH), c.material, c.paint, plane=c.plane, wet=c.wet)
@@ -346,9 +339,7 @@ def _shadows(position: Floats, triangles: NDArray[np.int32], to: Floats) -> tupl
         right = np.cross([0.02, 1.0, 0.03], way)
         right /= np.linalg.norm(right) + 1e-9
         frame[k] = right, np.cross(way, right), way
-        seen = position @ frame[k].T
-        corner = np.stack([seen[:, 0] * SHADOW_SCALE + SHADOW_SIDE / 2, SHADOW_SIDE / 2 - seen[:, 1] * SHADOW_SCALE, -seen[:, 2]], 1)
-        rasterise(np.ascontiguousarray(corner, np.float32), triangles, out[k], unused)
+        rasterise(lamp_corners(position, frame[k], SHADOW_SCALE, SHADOW_SIDE / 2), triangles, out[k], unused)
     return out, frame
 
 
