@@ -15,9 +15,10 @@ import errno
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fcntl import ioctl as kernel_ioctl
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import smbus2.smbus2 as seam
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    Clock = Callable[[], int]
+    Clock: TypeAlias = Callable[[], int]
     """Gives the time in nanoseconds."""
+    Onward: TypeAlias = Callable[['Message', 'EmulatedChip | None'], bytes]
+    """Carries a message on towards a chip and returns its answer."""
 
 _MOST_MESSAGES = 42
 _LONGEST_MESSAGE = 8192
@@ -52,65 +55,38 @@ class EmulatedChip(Protocol):
         """Lose power for a moment: everything is as after switching on."""
 
 
-class Fault(Protocol):
-    """Something that goes wrong on the bus."""
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a transaction on the wire: a write, or a read."""
 
-    def disturb(self, time_s: float, chip: EmulatedChip | None) -> None:
-        """Act before each message: raise OSError to let it fail, or do something to the chip it is meant for.
+    transaction: int
+    """Number of the transaction on its adapter, from 0."""
+    time_s: float
+    """Seconds of the adapter's clock."""
+    address: int
+    data: bytes = b''
+    """What is written."""
+    length: int = 0
+    """How many bytes are read; 0 for a write."""
+    asked: bytes = b''
+    """What was written before, for a read in the same transaction."""
+    last_answer: bytes | None = None
+    """What a read got the last time after the same question."""
 
-        :param time_s: seconds of the adapter's clock.
+    def replaced(self, *, data: bytes) -> Message:
+        """Return the message with other data."""
+        return replace(self, data=data)
+
+
+class Trouble(Protocol):
+    """Something that goes wrong on the bus; see ``sim.faults``."""
+
+    def carry(self, message: Message, chip: EmulatedChip | None, onward: Onward) -> bytes:
+        """Carry a message to the chip by ``onward`` and return its answer; or do so wrongly, or not at all.
+
         :param chip: the chip that has the message's address; None where there is none.
+        :raises OSError: the transfer fails.
         """
-
-
-@dataclass
-class Unplugged:
-    """The chip is off the bus from ``begin_s`` to ``end_s`` and comes back as after switching on."""
-
-    address: int
-    begin_s: float
-    end_s: float = float('inf')
-    errno: int = errno.ENXIO
-    """EREMOTEIO on adapters such as the Raspberry Pi's."""
-    _over: bool = False
-
-    def disturb(self, time_s: float, chip: EmulatedChip | None) -> None:
-        """Let no message through; switch the chip on at the first one afterwards."""
-        if self._over or chip is None or chip.address != self.address or time_s < self.begin_s:
-            return
-        if time_s < self.end_s:
-            raise OSError(self.errno, os.strerror(self.errno))
-        chip.power_cycle()
-        self._over = True
-
-
-@dataclass
-class SilentReset:
-    """The chip loses its power for a moment at ``at_s`` without anybody being told."""
-
-    address: int
-    at_s: float
-    _over: bool = False
-
-    def disturb(self, time_s: float, chip: EmulatedChip | None) -> None:
-        """Reset the chip once."""
-        if not self._over and chip is not None and chip.address == self.address and time_s >= self.at_s:
-            chip.power_cycle()
-            self._over = True
-
-
-@dataclass
-class BusFault:
-    """Every transfer fails from ``begin_s`` to ``end_s``; ETIMEDOUT is a wire held low."""
-
-    begin_s: float
-    end_s: float = float('inf')
-    errno: int = errno.ETIMEDOUT
-
-    def disturb(self, time_s: float, chip: EmulatedChip | None) -> None:  # noqa: ARG002 - the bus fails for all
-        """Let no message through."""
-        if self.begin_s <= time_s < self.end_s:
-            raise OSError(self.errno, os.strerror(self.errno))
 
 
 class EmulatedAdapter:
@@ -120,15 +96,20 @@ class EmulatedAdapter:
 
     :param bus: a free bus number, or a path that names no real device node.
     :param chips: what is wired to it.
-    :param faults: what goes wrong; may be added to at any time.
+    :param faults: what goes wrong, see ``sim.faults``; may be added to at any time.
     :param clock: the same clock as the chips have.
     """
+
+    open_errno: int = 0
+    """Errno with which the device node refuses to be opened, such as EACCES; 0 lets it be."""
+    owned: frozenset[int] = frozenset()
+    """Addresses whose chips kernel drivers own: I2C_SLAVE refuses them with EBUSY, and only that."""
 
     def __init__(
         self,
         bus: int | str,
         chips: Iterable[EmulatedChip] = (),
-        faults: Iterable[Fault] = (),
+        faults: Iterable[Trouble] = (),
         *,
         clock: Clock = time.time_ns,
     ) -> None:
@@ -136,7 +117,14 @@ class EmulatedAdapter:
         self.faults = list(faults)
         self._chips = {chip.address: chip for chip in chips}
         self._clock = clock
+        self._transactions = 0
+        self._answers: dict[tuple[int, bytes, int], bytes] = {}
         self._lock = threading.Lock()
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions there have been."""
+        return self._transactions
 
     def install(self) -> None:
         """Make the bus appear; raises ValueError where its path is taken."""
@@ -160,20 +148,49 @@ class EmulatedAdapter:
 
         :param messages: (address, bytes to write or number of bytes to read), in order.
         """
+        answers = []
+        asked: dict[int, bytes] = {}
         with self._lock:
-            return [self._message(address, content) for address, content in messages]
+            number = self._transactions
+            self._transactions += 1
+            for address, content in messages:
+                if isinstance(content, int):
+                    question = (address, asked.get(address, b''), content)
+                    answer = self._carry(
+                        Message(
+                            number,
+                            self._clock() * 1e-9,
+                            address,
+                            length=content,
+                            asked=question[1],
+                            last_answer=self._answers.get(question),
+                        )
+                    )
+                    self._answers[question] = answer
+                else:
+                    asked[address] = content
+                    answer = self._carry(Message(number, self._clock() * 1e-9, address, data=content))
+                answers.append(answer)
+        return answers
 
-    def _message(self, address: int, content: bytes | int) -> bytes:
-        chip = self._chips.get(address)
-        time_s = self._clock() * 1e-9
-        for fault in self.faults:
-            fault.disturb(time_s, chip)
-        if chip is None:
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        if isinstance(content, int):
-            return chip.read(content)
-        chip.write(content)
-        return b''
+    def _carry(self, message: Message) -> bytes:
+        onward = _deliver
+        for trouble in reversed(self.faults):
+            onward = partial(_troubled, trouble, onward)
+        return onward(message, self._chips.get(message.address))
+
+
+def _troubled(trouble: Trouble, onward: Onward, message: Message, chip: EmulatedChip | None) -> bytes:
+    return trouble.carry(message, chip, onward)
+
+
+def _deliver(message: Message, chip: EmulatedChip | None) -> bytes:
+    if chip is None:
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    if message.length:
+        return chip.read(message.length)
+    chip.write(message.data)
+    return b''
 
 
 class _Descriptor:
@@ -187,6 +204,8 @@ class _Descriptor:
         adapter = self.adapter
         if adapter is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        if request == seam.I2C_SLAVE and argument in adapter.owned:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         if request in (seam.I2C_SLAVE, seam.I2C_SLAVE_FORCE):
             self._address = argument
         elif request == seam.I2C_FUNCS:
@@ -209,7 +228,9 @@ def _plain_transfer(adapter: EmulatedAdapter, argument: Any) -> None:  # noqa: A
         for message in messages
     )
     for message, answer in zip(messages, answers, strict=True):
-        ctypes.memmove(message.buf, answer, len(answer))
+        if message.flags & seam.I2C_M_RD:
+            # A master reads on whether or not the chip still drives the wire, which is high when nobody does.
+            ctypes.memmove(message.buf, answer.ljust(message.len, b'\xff'), message.len)
 
 
 def _smbus_transfer(adapter: EmulatedAdapter, address: int, argument: Any) -> None:  # noqa: ANN401 - i2c_smbus_ioctl_data
@@ -242,11 +263,12 @@ def _smbus_transfer(adapter: EmulatedAdapter, address: int, argument: Any) -> No
         messages.append((address, length))
     answer = adapter.transact(messages)[-1]
     if size == seam.I2C_SMBUS_I2C_BLOCK_DATA and reading:
-        data.block[1 : length + 1] = list(answer)
+        data.block[0] = len(answer)
+        data.block[1 : len(answer) + 1] = list(answer)
     elif length == 1:
-        data.byte = answer[0]
+        data.byte = answer.ljust(1, b'\xff')[0]
     elif length == 2:
-        data.word = int.from_bytes(answer, 'little')
+        data.word = int.from_bytes(answer.ljust(2, b'\xff'), 'little')
 
 
 class _Seam:
@@ -276,6 +298,9 @@ class _Seam:
     def open(self, path: str, flags: int) -> int:
         if path not in self._adapters:
             return os.open(path, flags)
+        refusal = self._adapters[path].open_errno
+        if refusal:
+            raise OSError(refusal, os.strerror(refusal), path)
         number = os.open(os.devnull, os.O_RDWR)  # a real number, which no other file can have
         with self._lock:
             adapter = self._adapters.get(path)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from facefusion_ros.sensors.bh1750 import ADDRESS, RANGES, Bh1750, choose_range
 from facefusion_ros.sensors.bus import Bus, NobodyAnswers, Saturated
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.i2c import EmulatedAdapter, SilentReset
+from facefusion_ros.sim.faults import SilentReset
+from facefusion_ros.sim.i2c import EmulatedAdapter
 
 HIGHEST_LUX = 121_000.0
 LUX = st.floats(-1.0, 5.0).map(lambda exponent: 10.0**exponent)

@@ -21,20 +21,8 @@ from facefusion_ros.sensors.bus import (
     remedy_for,
 )
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.i2c import BusFault, EmulatedAdapter
-
-
-class FailsTimes:
-    """A fault that lets the first so many messages fail."""
-
-    def __init__(self, times, number):
-        self.left = times
-        self.number = number
-
-    def disturb(self, _time_s, _chip):
-        if self.left:
-            self.left -= 1
-            raise OSError(self.number, os.strerror(self.number))
+from facefusion_ros.sim.faults import BusFault, Fault, arbitration_lost
+from facefusion_ros.sim.i2c import EmulatedAdapter
 
 
 @pytest.fixture
@@ -98,19 +86,19 @@ def test_a_bus_error_says_what_it_was(adapter):
 
 @pytest.mark.parametrize('times', [1, 3])
 def test_lost_arbitration_is_tried_again_at_once(adapter, times):
-    adapter.faults.append(FailsTimes(times, errno.EAGAIN))
+    adapter.faults.append(Fault(arbitration_lost, most=times))
     bus = Bus(90)
     assert bus.read(0x23, 2) == b'\0\0'
     bus.close()
 
 
 def test_a_bus_that_stays_busy_is_an_error(adapter):
-    adapter.faults.append(FailsTimes(100, errno.EAGAIN))
+    adapter.faults.append(Fault(arbitration_lost))
     bus = Bus(90)
     with pytest.raises(BusBusy) as error:
         bus.read(0x23, 2)
     assert error.value.remedy is Remedy.RETRY_NOW
-    assert adapter.faults[0].left == 96
+    assert adapter.faults[0].struck == 4
     bus.close()
 
 

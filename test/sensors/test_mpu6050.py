@@ -15,7 +15,8 @@ from facefusion_ros.sensors.bus import (
     WrongIdentity,
 )
 from facefusion_ros.sensors.mpu6050 import ADDRESS, Mpu6050, Mpu6050Settings
-from facefusion_ros.sim.i2c import BusFault, EmulatedAdapter, SilentReset
+from facefusion_ros.sim.faults import BusFault, SilentReset
+from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.mpu6050 import EmulatedMpu6050, Mpu6050Noise
 
 SILENT = Mpu6050Noise(0.0, 0.0)
@@ -185,12 +186,13 @@ def test_a_failed_transfer_does_not_tear_samples(world, read_for):
         def __init__(self):
             self.left = 0
 
-        def disturb(self, _time_s, chip):
+        def carry(self, message, chip, onward):
             if self.left:
                 self.left -= 1
                 if not self.left:
                     chip.read(5)
                     raise OSError(5, 'Input/output error')
+            return onward(message, chip)
 
     fault = BreaksOff()
     with world(lambda _: (1.0, 2.0, 3.0), faults=[fault]) as w:

@@ -7,7 +7,8 @@ from facefusion_ros.sensors.bus import Bus, ChipReset, NobodyAnswers, Overrun, W
 from facefusion_ros.sensors.mpu6050 import Mpu6050
 from facefusion_ros.sensors.sampling import SamplingLoop, State
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.i2c import BusFault, EmulatedAdapter, SilentReset, Unplugged
+from facefusion_ros.sim.faults import BusFault, SilentReset, Unplugged
+from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.mpu6050 import EmulatedMpu6050
 
 

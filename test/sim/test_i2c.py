@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smbus2 import I2cFunc, SMBus, i2c_msg
 
-from facefusion_ros.sim.i2c import BusFault, EmulatedAdapter, SilentReset, Unplugged
+from facefusion_ros.sim.faults import BusFault, SilentReset, Unplugged
+from facefusion_ros.sim.i2c import EmulatedAdapter
 
 
 class Memory:
