@@ -49,12 +49,12 @@ COMBS = {
     'side': Comb(2, 800, 5, 0.22, 0.40, 4.4, 0.12, 0.75),
     'back': Comb(1, 800, 5, 0.25, 0.20, 4.4, 0.10, 0.8),
     'fringe': Comb(3, 850, 5, 0.20, 0.60, 4.6, 0.15, 0.7),
-    'bob': Comb(2, 800, 8, 0.22, 0.9, 5.5, 0.08, 0.6),
-    'long': Comb(2, 800, 10, 0.22, 0.9, 6.0, 0.08, 0.6),
+    'bob': Comb(2, 800, 6, 0.22, 0.9, 5.5, 0.08, 0.6),
+    'long': Comb(2, 800, 8, 0.22, 0.9, 6.0, 0.08, 0.6),
     'tied': Comb(1, 700, 6, 0.10, 0.0, 5.0, 0.05, 0.9),
     'curly': Comb(2, 850, 6, 0.5, 0.6, 5.0, 0.5, 0.6),
     'afro': Comb(4, 1100, 3, 1.6, 0.02, 6.5, 0.4, 0.8),
-    'spiky': Comb(1, 700, 3, 0.7, 0.02, 4.2, 0.35, 0.9),
+    'spiky': Comb(1, 700, 3, 1.1, 0.02, 4.2, 0.3, 0.9),
 }
 
 
@@ -141,7 +141,7 @@ def _grow(
         phase = 6.28 * chance[s, 4]
         for k in range(joints):
             t = (k + 1.0) / joints
-            pull = weight * (0.4 + t) * (1.0 - 0.5 * stiff)
+            pull = weight * (0.4 + t) * (1.0 - 0.5 * stiff) * seg / 16.0
             dy -= pull
             if curl > 0:
                 turn = phase + length[s] * t * 0.22
@@ -230,8 +230,8 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     tall = 4.0 + 18.0 * hair.volume
     crown = position[head_top()]
     length = hair.length * (0.65 + 0.55 * chance[:, 0])
-    high = step(place[use, 1].astype(np.float64), 20.0, 62.0)
-    sides = 1.0 if hair.style in ('long', 'bob', 'curly', 'afro', 'tied', 'fringe') else 0.35 + 0.65 * high
+    high = step(place[use, 1].astype(np.float64), *((55.0, 98.0) if hair.style == 'spiky' else (20.0, 62.0)))
+    sides = 1.0 if hair.style in ('long', 'bob', 'curly', 'afro', 'tied', 'fringe') else (0.12 + 0.88 * high if hair.style == 'spiky' else 0.3 + 0.7 * high)
     length = (length * sides).astype(np.float32)
     if hair.style == 'fringe':
         length = np.where((root[:, 2] > 20), np.minimum(length, 62 + 12 * chance[:, 1]), length).astype(np.float32)
@@ -250,12 +250,12 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     lift = comb.lift * (0.4 + 1.2 * hair.volume)
     _grow(root.astype(np.float32), up.astype(np.float32), comb.flow, hair.part, length, comb.joints, lift, comb.weight, comb.wander, comb.stiff,
           hair.curl, chance, skull, tail, out)  # fmt: skip
-    return Strands(out, _tint(hair.colour, hair.grey, chance), comb.width * (1.0 if density >= 1 else density**-0.5))
+    return Strands(out, _tint(hair.colour, hair.grey, chance), comb.width * density**-0.6)
 
 
 def grow_beard(mask: Floats, length: float, colour: tuple[float, float, float], grey: float, seed: int, position: Floats, normal: Floats) -> Strands | None:
     """Return the strands of a beard that grows where mask (V,) is above a half."""
-    corners, weights, _ = _roots(True)
+    corners, weights, place = _roots(True)
     use = np.flatnonzero((mask[corners] * weights).sum(1) > 0.45)[:700]
     if len(use) == 0 or length < 2.0:
         return None
@@ -264,9 +264,10 @@ def grow_beard(mask: Floats, length: float, colour: tuple[float, float, float], 
     up = np.einsum('nc,ncd->nd', weights, normal[corners]).astype(np.float32)
     chance = np.random.default_rng(seed).random((len(use), 6), np.float32)
     direction = np.stack([0.25 * np.sign(root[:, 0]), -0.9 + 0 * root[:, 0], 0.1 + 0 * root[:, 0]], 1).astype(np.float32)
-    direction += 0.55 * up + 0.5 * (chance[:, :3] - 0.5)
+    direction += 0.35 * up + 0.5 * (chance[:, :3] - 0.5)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    long = length * (0.6 + 0.7 * chance[:, 3:4])
+    # Kept short over the mouth.
+    long = length * (0.6 + 0.7 * chance[:, 3:4]) * np.where(place[use, 1:] > -62, 0.4, 1.0)
     down = np.array([0, -0.3, 0], np.float32)
     points = np.stack([root, root + direction * long * 0.5, root + (direction + down) * long], 1)
     return Strands(points.astype(np.float32), _tint(colour, grey, chance), 2.6)

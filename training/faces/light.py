@@ -215,9 +215,9 @@ def shade(
                 else:
                     w = min(1.0, (r - 5.9) / 1.0)
                     corner_red = bloodshot * min(1.0, max(0.0, (r - 7.5) / 4.0))
-                    red = 0.08 + (0.42 - 0.08) * w
-                    green = (0.07 + (0.38 - 0.07) * w) * (1 - 0.25 * corner_red)
-                    blue = (0.07 + (0.35 - 0.07) * w) * (1 - 0.22 * corner_red)
+                    red = 0.07 + (0.34 - 0.07) * w
+                    green = (0.06 + (0.31 - 0.06) * w) * (1 - 0.25 * corner_red)
+                    blue = (0.06 + (0.285 - 0.06) * w) * (1 - 0.22 * corner_red)
                 light_in = light_in * damp
                 polish, sharp = 0.8, 260.0
             elif kind == HAIR:
@@ -276,18 +276,22 @@ def shade(
                 tx, ty, tz = lamp_to[q, 0], lamp_to[q, 1], lamp_to[q, 2]
                 d = nx * tx + ny * ty + nz * tz
                 # Shadow: compare with what the lamp sees first, softened over its neighbourhood.
-                fx = (shadow_frame[q, 0, 0] * px + shadow_frame[q, 0, 1] * py + shadow_frame[q, 0, 2] * pz) * shadow_scale + m * 0.5
-                fy = m * 0.5 - (shadow_frame[q, 1, 0] * px + shadow_frame[q, 1, 1] * py + shadow_frame[q, 1, 2] * pz) * shadow_scale
-                near = -(tx * px + ty * py + tz * pz)
+                # The point is lifted off the surface, or it would lie in its own shadow.
+                ox, oy, oz = px, py, pz
+                if not strand:
+                    ox, oy, oz = px + 3.0 * nx, py + 3.0 * ny, pz + 3.0 * nz
+                fx = (shadow_frame[q, 0, 0] * ox + shadow_frame[q, 0, 1] * oy + shadow_frame[q, 0, 2] * oz) * shadow_scale + m * 0.5
+                fy = m * 0.5 - (shadow_frame[q, 1, 0] * ox + shadow_frame[q, 1, 1] * oy + shadow_frame[q, 1, 2] * oz) * shadow_scale
+                near = -(tx * ox + ty * oy + tz * oz)
                 seen = 1.0
                 if 2 < fx < m - 3 and 2 < fy < m - 3:
                     spread = 0.6 + 2.2 * lamp_soft[q]
-                    bias = 2.2 + 2.5 * lamp_soft[q] + (6.0 if strand else 0.0)
+                    bias = 1.5 + 2.5 * lamp_soft[q] + (6.0 if strand else 0.0)
                     seen = 0.0
                     for s in range(5):
-                        ox = spread * (0.0 if s == 0 else (0.8 if s == 1 else (-0.8 if s == 2 else (0.5 if s == 3 else -0.5))))
-                        oy = spread * (0.0 if s == 0 else (0.5 if s == 1 else (-0.5 if s == 2 else (-0.8 if s == 3 else 0.8))))
-                        gap = near - shadow[q, int(fy + oy + 0.5), int(fx + ox + 0.5)] - bias
+                        shift_x = spread * (0.0 if s == 0 else (0.8 if s == 1 else (-0.8 if s == 2 else (0.5 if s == 3 else -0.5))))
+                        shift_y = spread * (0.0 if s == 0 else (0.5 if s == 1 else (-0.5 if s == 2 else (-0.8 if s == 3 else 0.8))))
+                        gap = near - shadow[q, int(fy + shift_y + 0.5), int(fx + shift_x + 0.5)] - bias
                         seen += 0.2 * (1.0 if gap <= 0 else max(0.0, 1.0 - gap / (1.5 + 5.0 * lamp_soft[q])))
                 hx, hy, hz = tx + ex, ty + ey, tz + ez
                 one = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
@@ -321,10 +325,10 @@ def shade(
             # The surroundings mirrored at a grazing angle.
             if not strand and kind != CLOTH:
                 ne = max(0.0, nx * ex + ny * ey + nz * ez)
-                graze = (0.02 + 0.35 * (1 - ne) ** 4) * polish * sky
+                graze = (0.02 + 0.16 * (1 - ne) ** 4) * polish * sky
                 if kind == EYE:
                     ry = 2 * ne * ny - ey
-                    graze += 0.10 * sky * min(1.0, max(0.0, ry * 4 - 0.4))
+                    graze += 0.05 * sky * min(1.0, max(0.0, ry * 4 - 0.4))
                 sr, sg, sb = sr + graze, sg + graze, sb + graze
             image[y, x, 0], image[y, x, 1], image[y, x, 2] = red * lr + sr, green * lg + sg, blue * lb + sb
             albedo[y, x, 0], albedo[y, x, 1], albedo[y, x, 2] = red, green, blue

@@ -108,7 +108,7 @@ def _head_regions() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     nose = (np.abs(x) < np.interp(-y, [-8, 10, 30, 41, 47, 49], [7, 8, 13, 17.5, 15, 8])) & (y < 8) & (y > -48) & (p[:, 2] > 60)
     region[nose] = Region.NOSE
     region[skin_part & ((v[:, 1] < -113) | ((np.abs(v[:, 0]) > 102) & (v[:, 1] < 60)))] = Region.NECK
-    lip = skin.tints()['lip'][t].min(1) > 0.5
+    lip = skin.tints()['lip'][t].min(1) > 0.6
     region[lip & skin_part] = Region.LIPS
     material = np.full(len(t), Material.SKIN, np.int8)
     for part, r, m in (
@@ -223,7 +223,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     values = np.array(
         [
             0.5 + s.age, 0.4 + 1.2 * s.uneven, s.freckles, 0.0, s.oil, 1.0, s.tone / 9, rng.uniform(0, 256), rng.uniform(0, 256),
-            p.identity.brows.density, *p.identity.brows.colour, *p.wear.hair.colour, *p.identity.eyes.iris, p.identity.eyes.pupil,
+            p.identity.brows.density, *p.identity.brows.colour, *(c + 0.7 * p.wear.hair.grey * (0.42 - c) for c in p.wear.hair.colour), *p.identity.eyes.iris, p.identity.eyes.pupil,
             p.identity.eyes.red, 0.6, 0.0, 1.0, pixel_mm, 22.0, p.camera.distance,
         ],
         np.float32,
@@ -305,7 +305,7 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     c = wear.clothes(p.wear, neck)
     scene.add(body(c.position), c.triangles, int(Region.CLOTH), c.material, c.paint, plane=c.plane, wet=c.wet)
     eye = np.array([0.0, 0.0, p.camera.distance], np.float32)
-    dense = float(np.clip(size / 128.0, 0.7, 2.0)) if size > 160 else 1.0
+    dense = float(np.clip(size / 200.0, 0.6, 2.0))
     for strands, r in (
         (hair.grow_hair(p.wear.hair, p.wear.hat, posed.position, own_normal, dense), Region.HAIR),
         (hair.grow_beard(mask, beard.length, beard.colour, p.wear.hair.grey, beard.seed, posed.position, own_normal) if beard.style != 'none' else None, Region.BEARD),

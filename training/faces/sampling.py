@@ -147,7 +147,7 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
     beard = Beard()
     if male and not child and rng.random() < 0.42:
         style = str(rng.choice(['full', 'full', 'goatee', 'moustache', 'strap', 'muzzle']))
-        beard = Beard(style, float(np.exp(rng.uniform(np.log(1.0), np.log(26)))), float(rng.uniform(0.5, 1.0)), (r, g, b), _seed(rng))
+        beard = Beard(style, float(np.exp(rng.uniform(np.log(1.0), np.log(20)))), float(rng.uniform(0.5, 1.0)), (r, g, b), _seed(rng))
     identity = Identity(
         tuple(float(t) for t in traits),
         skin,
@@ -217,7 +217,7 @@ def _hair(rng: Rng, *, male: bool, age: float, colour: Colour, grey: float, dark
     style = str(rng.choice(styles))
     low, high = {
         'bald': (1, 2), 'cropped': (4, 12), 'short': (22, 48), 'side': (45, 90), 'back': (60, 110), 'fringe': (55, 95), 'bob': (130, 200),
-        'long': (220, 400), 'tied': (120, 190), 'curly': (45, 190), 'afro': (30, 85), 'spiky': (25, 55),
+        'long': (220, 400), 'tied': (120, 190), 'curly': (45, 190), 'afro': (30, 85), 'spiky': (22, 45),
     }[style]  # fmt: skip
     curly = {'curly': rng.uniform(0.5, 1.1), 'afro': rng.uniform(0.6, 1.2)}.get(style, float(rng.beta(1, 5)) * 0.5)
     return Hair(

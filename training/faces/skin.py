@@ -74,15 +74,16 @@ def tints() -> dict[str, Floats]:
     lip = np.zeros(len(x))
     ring = np.full(len(x), -1)
     ring[: h.skin_count] = mesh.mouth_ring
-    lip[(ring >= 0) & (ring <= 3)] = 1.0
+    lip[(ring >= 0) & (ring <= 4)] = np.array([1.0, 1.0, 1.0, 0.7, 0.12])[ring[(ring >= 0) & (ring <= 4)]]
     eye_ring = np.full(len(x), -1)
     eye_ring[: h.skin_count] = mesh.eye_ring
     upper = np.zeros(len(x))
     upper[: h.skin_count] = mesh.upper
     v = h.plane[:, 1]
     beard = step(v, -52, -60) * step(v, -132, -116) * front
-    side = step(np.abs(h.plane[:, 0]), 48, 60) * step(v, -8, -22) * step(np.abs(h.plane[:, 0]), 100, 92)
-    cheek = step(-60 + 0.9 * np.clip(np.abs(h.plane[:, 0]) - 34, 0, 40) + 6, v - 4, v + 5)
+    around = np.abs(h.plane[:, 0])
+    side = step(around, 62, 80) * step(v, 4, -26) * step(around, 102, 90)
+    cheek = step(-60 + 0.9 * np.clip(around - 34, 0, 40) + 6, v - 8, v + 10)
     moustache = bump(x, y, 0, -53.5, 30, 1e3) * step(y, -49.5, -53) * step(y, -68, -60) * step(np.abs(x), 31, 25)
     full = np.maximum(np.maximum(beard * cheek, side * step(v, -132, -112)), moustache)
     off_lips = 1 - bump(x, y, 0, -68, 21, 6.5) * (y > -78)
@@ -97,7 +98,8 @@ def tints() -> dict[str, Floats]:
             'circles': bump(x, y, 27, -11, 11, 4.5) * front + 0.6 * bump(x, y, 15.5, 1, 5, 6) * front,
             'lid': ((eye_ring >= 1) & (eye_ring <= 4) & (upper > 0.4)) * 1.0,
             'margin': ((eye_ring >= 0) & (eye_ring <= 1)) * 1.0,
-            'lash': (eye_ring == 1) * upper,
+            'lash': ((eye_ring == 1) + 0.5 * (eye_ring == 0)) * np.maximum(upper, 0.25),
+            'crease': (eye_ring == 4) * (upper > 0.6) * 1.0,
             'ear': (h.part == Part.EAR) * 1.0,
             'concha': (h.part == Part.EAR) * step(h.plane[:, 0], 0.6, 0.2),
             'nostril': bump(x, y, 6.3, -45.6, 3.0, 1.7) * front * (z < 112) * (skin),
@@ -138,8 +140,8 @@ def brow_drawings() -> Floats:
     for style in range(BROW_STYLES):
         rng = np.random.default_rng(100 + style)
         canvas = np.zeros(size, np.float32)
-        thick = np.interp(style % 4, [0, 3], [2.0, 4.6]) * rng.uniform(0.9, 1.1)
-        hairs = int(np.interp(style // 4, [0, 2], [150, 420]))
+        thick = np.interp(style % 4, [0, 3], [3.2, 7.0]) * rng.uniform(0.9, 1.1)
+        hairs = int(np.interp(style // 4, [0, 2], [220, 520]))
         knots = np.array(BROW_LINE) + np.concatenate([rng.normal(0, 0.5, (5, 2))])
         t = rng.random(hairs) ** 0.9
         for s in t:
@@ -212,9 +214,10 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     colour *= 1 - np.clip(circles, 0, 1.2)[:, None] * np.array([0.26, 0.38, 0.30], np.float32)
     colour *= 1 - (0.12 + 0.5 * skin.shade) * t['lid'][:, None] * np.array([0.6, 0.8, 0.7], np.float32)
     lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
-    colour += t['lip'][:, None] * 0.9 * (lips.astype(np.float32) - colour)
+    colour += t['lip'][:, None] * (0.7 + 0.25 * skin.lip_strength) * (lips.astype(np.float32) - colour)
     colour *= 1 - 0.85 * t['nostril'][:, None] - 0.35 * t['corner'][:, None] - 0.5 * t['line'][:, None] * t['lip'][:, None]
     colour *= 1 - 0.5 * t['concha'][:, None]
+    colour *= 1 - 0.28 * t['crease'][:, None] - (0.45 + 0.45 * identity.eyes.lashes) * t['lash'][:, None]
     h = head()
     for part, value in (
         (Part.TEETH_UPPER, (0.78, 0.72, 0.60)),
