@@ -125,6 +125,9 @@ def _describe_patches(sub: argparse.ArgumentParser) -> None:
         help='with --selection identity: the people who are replaced, pictures or .npy, one for each persona',
     )
     sub.add_argument('--model', default='', metavar=network, help='a swapper of the store (personas are warped)')
+    sub.add_argument(
+        '--pixel-boost', type=int, default=1, metavar='N', help='how much finer a small swapper redraws (1)'
+    )
     sub.add_argument('--recogniser', default='', metavar=network, help='a recogniser of the store, for identities')
     sub.add_argument('--enhancer', default='', metavar=network, help='an enhancer of the store (none)')
     sub.add_argument('--occlusion', default='', metavar=network, help='a mask of what hides a face, as XSeg (none)')
@@ -152,6 +155,7 @@ def _patch_settings(options: argparse.Namespace, patch_size: int) -> PatchSettin
             references=tuple(options.reference),
             patch_size=patch_size,
             model=options.model,
+            pixel_boost=options.pixel_boost,
             recogniser=options.recogniser,
             enhancer=options.enhancer,
             occlusion=options.occlusion,

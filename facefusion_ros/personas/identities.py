@@ -42,11 +42,13 @@ class Identities:
         settings: EngineSettings | None = None,
         detector: Detector | None = None,
         *,
+        precision: str = 'fp32',
         accept_noncommercial: bool = False,
     ) -> None:
         """Take the recogniser's name in the store, and what finds faces in pictures, by default OpenCV's cascades."""
         self._name = recogniser
         self._settings = settings
+        self._precision = precision
         self._accept_noncommercial = accept_noncommercial
         self._detector = detector
         self._loaded: tuple[Engine, Recogniser] | None = None
@@ -69,7 +71,11 @@ class Identities:
                     f'{purpose} takes a recogniser: name one of the store, such as arcface, as recogniser'
                 )
             network = load_stored(
-                self._name, Role.RECOGNITION, self._settings, accept_noncommercial=self._accept_noncommercial
+                self._name,
+                Role.RECOGNITION,
+                self._settings,
+                accept_noncommercial=self._accept_noncommercial,
+                precision=self._precision,
             )
             try:
                 self._loaded = network.engine, Recogniser(network.engine, network.entry.family)

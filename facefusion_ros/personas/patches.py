@@ -21,6 +21,7 @@ from facefusion_ros.personas.cast import Cast, Selection
 from facefusion_ros.personas.deadline import DeadlineEnhancer, DeadlineSettings
 from facefusion_ros.personas.enhancer import Enhancer, EnhancerSettings
 from facefusion_ros.personas.identities import Identities
+from facefusion_ros.personas.network import MOST_BOOST
 from facefusion_ros.personas.persona import load_persona, read_sheet
 from facefusion_ros.personas.stored import StoredSwapper
 from facefusion_ros.personas.swapper import WarpSwapper
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from facefusion_ros.personas.swapper import Swapper
 
 MOST_FACES = 1024
+NETWORKS = ('model', 'recogniser', 'enhancer', 'occlusion', 'regions')
+"""The settings that name networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class PatchSettings:
     """Width and height of the patches where personas are warped, pixels; a network has its own."""
     model: str = ''
     """Swapper; without one, personas are warped."""
+    pixel_boost: int = 1
+    """How many times finer than its own pixels a small swapper redraws; see ``NetworkSwapper``."""
     recogniser: str = ''
     """Needed for ``identity``, and for personas with pictures as source whose swapper takes an identity."""
     enhancer: str = ''
@@ -72,6 +77,8 @@ class PatchSettings:
     """Mask of the face's regions, such as BiSeNet."""
     engines: EngineSettings | Mapping[Role, EngineSettings] = field(default_factory=EngineSettings)
     """One for all networks, or by what they are for; those not named have the defaults."""
+    precision: Mapping[str, str] = field(default_factory=dict)
+    """By the setting that names the network (model, recogniser, enhancer, occlusion, regions); else fp32."""
     accept_noncommercial: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +91,8 @@ class PatchSettings:
                 f'selection must be {", ".join(get_args(Selection))}': self.selection in get_args(Selection),
                 f'max_faces must be 0 to {MOST_FACES}': 0 <= self.max_faces <= MOST_FACES,
                 'threshold must be -1 to 1': -1 <= self.threshold <= 1,
+                f'pixel_boost must be 1 to {MOST_BOOST}': 1 <= self.pixel_boost <= MOST_BOOST,
+                f'precision must be of {", ".join(NETWORKS)}': set(self.precision) <= set(NETWORKS),
                 'patch_size must be 16 to 4096': 16 <= self.patch_size <= 4096,
                 'references must name at least one file where faces are selected by identity': bool(self.references)
                 or not by_identity,
@@ -141,13 +150,18 @@ class PatchMaker:
                 settings.recogniser,
                 settings.engine(Role.RECOGNITION),
                 detector,
+                precision=settings.precision.get('recogniser', 'fp32'),
                 accept_noncommercial=settings.accept_noncommercial,
             )
             loading.callback(self._identities.close)
             self._network: StoredSwapper | None = None
             if settings.model:
                 self._network = StoredSwapper(
-                    settings.model, settings.engine, accept_noncommercial=settings.accept_noncommercial
+                    settings.model,
+                    settings.engine,
+                    precision=settings.precision.get('model', 'fp32'),
+                    pixel_boost=settings.pixel_boost,
+                    accept_noncommercial=settings.accept_noncommercial,
                 )
                 loading.callback(self._network.close)
                 self._networks[settings.model] = self._network.engine
@@ -168,12 +182,14 @@ class PatchMaker:
                 threshold=settings.threshold,
             )
 
-            masks = [self._load(name, Role.MASK, loading) for name in (settings.occlusion, settings.regions) if name]
+            masks = [
+                self._load(mask, Role.MASK, loading) for mask in ('occlusion', 'regions') if getattr(settings, mask)
+            ]
             self._segmenters = tuple(Segmenter(mask.engine, mask.entry.family) for mask in masks)
             self._enhancer: Enhancer | None = None
             self._deadline: DeadlineEnhancer | None = None
             if settings.enhancer:
-                network = self._load(settings.enhancer, Role.ENHANCER, loading)
+                network = self._load('enhancer', Role.ENHANCER, loading)
                 self._enhancer = Enhancer(network.engine, network.entry.family, settings.enhancement)
                 if settings.deadline is not None:
                     self._deadline = DeadlineEnhancer(self._enhancer, size, settings.deadline)
@@ -307,9 +323,16 @@ class PatchMaker:
                     self._identities.close()
         return tuple(Figure(swapper, next(self._numbers)) for swapper in swappers)
 
-    def _load(self, name: str, role: Role, loading: ExitStack) -> StoredNetwork:
+    def _load(self, setting: str, role: Role, loading: ExitStack) -> StoredNetwork:
         settings = self._settings
-        network = load_stored(name, role, settings.engine(role), accept_noncommercial=settings.accept_noncommercial)
+        name: str = getattr(settings, setting)
+        network = load_stored(
+            name,
+            role,
+            settings.engine(role),
+            accept_noncommercial=settings.accept_noncommercial,
+            precision=settings.precision.get(setting, 'fp32'),
+        )
         loading.enter_context(closing(network.engine))
         self._networks[name] = network.engine
         return network

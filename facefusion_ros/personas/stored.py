@@ -37,11 +37,20 @@ class StoredSwapper:
         name: str,
         settings: Callable[[Role], EngineSettings],
         *,
+        precision: str = 'fp32',
+        pixel_boost: int = 1,
         accept_noncommercial: bool = False,
     ) -> None:
         """Load the swapper of that name. Raises ModelError and EngineError as ``load_stored`` does."""
         self._settings, self._accept_noncommercial = settings, accept_noncommercial
-        network = load_stored(name, Role.SWAPPER, settings(Role.SWAPPER), accept_noncommercial=accept_noncommercial)
+        self._pixel_boost = pixel_boost
+        network = load_stored(
+            name,
+            Role.SWAPPER,
+            settings(Role.SWAPPER),
+            accept_noncommercial=accept_noncommercial,
+            precision=precision,
+        )
         self.engine, self.entry = network.engine, network.entry
         self._trained_for: str | None = None
         with ExitStack() as loading:
@@ -62,7 +71,8 @@ class StoredSwapper:
         with ExitStack() as running:
             converter = self._converter(running)
             return tuple(
-                NetworkSwapper(self.engine, self.entry, *self._told(sheet, identities, converter)) for sheet in sheets
+                NetworkSwapper(self.engine, self.entry, *self._told(sheet, identities, converter), self._pixel_boost)
+                for sheet in sheets
             )
 
     def close(self) -> None:

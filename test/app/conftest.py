@@ -21,6 +21,9 @@ from facefusion_ros.app.bag.writer import BagWriter
 from facefusion_ros.app.main import main
 from facefusion_ros.app.share import adopt_environment
 from facefusion_ros.frames.frame import FrameInfo
+from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import Store
+from facefusion_ros.models.tiny import write_tiny
 from facefusion_ros.ros.image import to_camera_info, to_compressed, to_image
 from facefusion_ros.ros.messages import to_header
 from facefusion_ros.sim.world import load_world
@@ -155,3 +158,22 @@ def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('portrait') / 'astronaut.png'
     cv2.imwrite(str(path), cv2.cvtColor(photograph(), cv2.COLOR_RGB2BGR))
     return path
+
+
+@pytest.fixture(scope='session')
+def _tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('models')
+    store = Store(folder / 'store', catalogue())
+    for family in ('yunet', 'arcface', 'inswapper', 'hyperswap', 'uniface', 'dfm', 'codeformer_256', 'xseg', 'bisenet'):
+        write_tiny(family, folder / f'{family}.onnx')
+        store.add(folder / f'{family}.onnx', licence='GPL-3.0' if family == 'xseg' else 'Apache-2.0', family=family)
+    write_tiny('inswapper', folder / 'closed.onnx')
+    store.add(folder / 'closed.onnx', licence='CC-BY-NC-4.0', family='inswapper', accept_noncommercial=True)
+    return store.folder
+
+
+@pytest.fixture
+def models(_tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of tiny networks, each named as its family; ``closed`` is a swapper for non-commercial use."""
+    monkeypatch.setenv('FACEFUSION_MODELS', str(_tiny_models))
+    return _tiny_models

@@ -125,6 +125,18 @@ def test_another_persona_gives_other_pictures_of_the_same_faces(replayed, golden
     assert not (tmp_path / 'frames').exists()
 
 
+def test_with_networks_it_is_deterministic_too(golden_bag, models, tmp_path, facefusion):  # noqa: ARG001 - the store
+    words = '--persona', 'porcelain,jade', '--selection', 'one', '--model', 'inswapper', '--recogniser', 'arcface'
+    results = []
+    for name in ('first', 'second'):
+        done = facefusion('replay', golden_bag, '--out', tmp_path / name, *words, '--enhancer', 'codeformer_256')
+        assert done.code == 0, done
+        results.append(summary(tmp_path / name))
+    assert results[0]['output_digest'] == results[1]['output_digest']
+    assert results[0]['persona'] == 'porcelain,jade'
+    assert 30 < results[0]['faces_swapped'] <= FRAMES
+
+
 def test_uncompressed_pictures(raw_bag, tmp_path, facefusion):
     assert facefusion('replay', raw_bag, '--out', tmp_path).code == 0
     assert summary(tmp_path)['topic'] == '/robot/image_raw'

@@ -3,6 +3,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+import yaml
+
+from facefusion_ros.faces.recognition import load_identity
 
 BOX = 180.0, 78.0, 91.0, 101.0
 LANDMARKS = np.array([(203.1, 100.5), (246.2, 102.7), (224.3, 126.0), (202.2, 138.8), (244.2, 140.2)])
@@ -152,3 +155,143 @@ def test_what_cannot_be_swapped_is_said_in_one_line(astronaut, nobody, tmp_path,
     assert not out.exists()
     assert 'cannot write' in refusal(astronaut, '--out', tmp_path / 'missing' / 'out.png')
     assert 'cannot write' in refusal(astronaut, '--out', tmp_path)
+
+
+@pytest.fixture
+def ada(astronaut, tmp_path):
+    """A persona that is known by a picture alone."""
+    folder = tmp_path / 'ada'
+    folder.mkdir()
+    cv2.imwrite(str(folder / 'ada.png'), cv2.imread(str(astronaut))[:, ::-1])
+    (folder / 'persona.yaml').write_text(yaml.safe_dump({'title': 'Ada', 'consent': 'Ada agreed', 'source': 'ada.png'}))
+    return folder
+
+
+def changed_by(facefusion, picture, out, *words):
+    """Swap the faces of a picture; returns how much each pixel changed."""
+    done = facefusion('swap', picture, '--out', out, *words)
+    assert (done.code, done.out, done.err) == (0, '', ''), done
+    return np.abs(cv2.imread(str(picture)).astype(int) - cv2.imread(str(out))).max(axis=2)
+
+
+ALL = ('--enhancer', 'codeformer_256', '--occlusion', 'xseg', '--regions', 'bisenet', '--recogniser', 'arcface')
+
+
+@pytest.mark.parametrize('model', ['inswapper', 'hyperswap', 'uniface'])
+def test_swap_with_networks(astronaut, ada, models, tmp_path, facefusion, model):  # noqa: ARG001 - models is the store
+    out = tmp_path / 'out.png'
+    changed = changed_by(facefusion, astronaut, out, '--persona', ada, '--model', model, *ALL)
+    left, top, width, height = (round(value) for value in BOX)
+    face = changed[top : top + height, left : left + width]
+    assert (face > 1).mean() > 0.5
+    # The tiny swappers keep the face and only tint it: nothing may be torn or shifted.
+    assert np.median(face) < 40
+    assert not changed[top + 2 * height :].any()
+    assert not changed[:, : left - width].any()
+    assert not changed[:, left + 2 * width :].any()
+    plain = changed_by(facefusion, astronaut, tmp_path / 'plain.png', '--persona', ada, '--model', model, *ALL[-2:])
+    assert (plain != changed).any()
+    if model == 'inswapper':
+        finer = changed_by(
+            facefusion, astronaut, out, '--persona', ada, '--model', model, '--pixel-boost', 2, *ALL[-2:]
+        )
+        assert (finer != plain).any()
+
+
+def test_several_faces_get_a_persona_each_or_only_one_does(astronaut, models, tmp_path, facefusion):  # noqa: ARG001
+    one = cv2.imread(str(astronaut))
+    two = tmp_path / 'two.png'
+    cv2.imwrite(str(two), np.hstack([one, one]))
+    left, top, width, height = (round(value) for value in BOX)
+    area = slice(top, top + height), slice(left, left + width)
+
+    def halves(*words):
+        changed = changed_by(facefusion, two, tmp_path / 'out.png', *words)
+        out = cv2.imread(str(tmp_path / 'out.png'))
+        return [out[:, half][area] for half in (slice(512), slice(512, None))], [
+            changed[:, half][area].mean() > 5 for half in (slice(512), slice(512, None))
+        ]
+
+    pictures, changed = halves('--persona', 'porcelain,obsidian')
+    assert changed == [True, True]
+    assert np.abs(np.subtract(*pictures, dtype=int)).mean() > 5
+    pictures, changed = halves('--persona', 'porcelain,porcelain')
+    assert np.abs(np.subtract(*pictures, dtype=int)).mean() < 2
+    _, changed = halves('--selection', 'one')
+    assert sorted(changed) == [False, True]
+
+
+def test_only_the_references_are_replaced(astronaut, models, nobody, tmp_path, facefusion):  # noqa: ARG001
+    npy, other, out = (tmp_path / name for name in ('astronaut.npy', 'other.npy', 'out.png'))
+    assert facefusion('identity', astronaut, '--recogniser', 'arcface', '--out', npy).code == 0
+    np.save(other, -load_identity(npy))
+    words = '--selection', 'identity', '--recogniser', 'arcface', '--reference'
+    results = []
+    for persona, references in [
+        ('jade', [npy]),
+        ('jade', [other, astronaut]),
+        ('porcelain,jade', [other, npy]),
+        ('jade,porcelain', [other, npy]),
+    ]:
+        assert changed_by(facefusion, astronaut, out, *words, *references, '--persona', persona).any()
+        results.append(out.read_bytes())
+    assert results[0] == results[1] == results[2] != results[3]
+    out.unlink()
+
+    def refusal(*more):
+        return facefusion('swap', astronaut, '--out', out, *more).refusal
+
+    assert 'references must name at least one' in refusal('--selection', 'identity', '--recogniser', 'arcface')
+    assert 'recogniser must be named' in refusal('--selection', 'identity', '--reference', npy)
+    assert 'references must be as many' in refusal('--persona', 'jade,obsidian', *words, npy, npy, npy)
+    assert str(nobody) in refusal(*words, nobody)
+    assert 'is one of the references' in refusal(*words, other)
+    assert not out.exists()
+
+
+def test_an_identity_is_a_source(astronaut, ada, models, nobody, tmp_path, facefusion):  # noqa: ARG001
+    """The pictures themselves and the identity made of them give the same result."""
+    npy = tmp_path / 'ada' / 'ada.npy'
+    done = facefusion('identity', ada / 'ada.png', '--recogniser', 'arcface', '--out', npy)
+    assert (done.code, done.out, done.err) == (0, '', '')
+    assert np.linalg.norm(load_identity(npy)) == pytest.approx(1, abs=1e-6)
+    words = '--persona', ada, '--model', 'inswapper'
+    by_picture = changed_by(facefusion, astronaut, tmp_path / 'one.png', *words, '--recogniser', 'arcface')
+    (ada / 'persona.yaml').write_text(yaml.safe_dump({'title': 'Ada', 'consent': 'Ada agreed', 'source': 'ada.npy'}))
+    by_identity = changed_by(facefusion, astronaut, tmp_path / 'two.png', *words)
+    np.testing.assert_array_equal(by_picture, by_identity)
+
+    def refusal(*images, recogniser='arcface', out=npy):
+        return facefusion('identity', *images, '--recogniser', recogniser, '--out', out).refusal
+
+    assert f'no face in {nobody}' in refusal(astronaut, nobody)
+    assert 'cannot read' in refusal(tmp_path / 'missing.png')
+    assert "no model is named 'nosuch'" in refusal(astronaut, recogniser='nosuch')
+    assert 'not a recognition' in refusal(astronaut, recogniser='inswapper')
+    assert 'cannot write the identity' in refusal(astronaut, out=tmp_path / 'missing' / 'ada.npy')
+
+
+def test_what_networks_cannot_do_is_said_in_one_line(astronaut, ada, models, tmp_path, facefusion):  # noqa: ARG001
+    def refusal(*words):
+        return facefusion('swap', astronaut, '--out', tmp_path / 'out.png', *words).refusal
+
+    assert 'only a network can show it' in refusal('--persona', ada)
+    assert 'takes a recogniser' in refusal('--persona', ada, '--model', 'inswapper')
+    assert 'shows whom it was trained for' in refusal('--model', 'dfm')
+    assert 'forbids commercial use' in refusal('--model', 'closed', '--recogniser', 'arcface')
+    assert 'personas must name' in refusal('--persona', 'jade,')
+    assert 'pixel_boost must be 1 to 4' in refusal('--model', 'inswapper', '--pixel-boost', '9')
+    assert not (tmp_path / 'out.png').exists()
+    accepted = '--accept-noncommercial', '--model', 'closed', '--recogniser', 'arcface'
+    assert changed_by(facefusion, astronaut, tmp_path / 'out.png', *accepted).any()
+
+
+def test_a_detector_of_the_store_finds_the_faces(astronaut, models, tmp_path, facefusion):  # noqa: ARG001
+    """The tiny detector sees a face in the middle of every picture."""
+    done = facefusion('detect', astronaut, '--model', 'yunet')
+    (face,) = json.loads(done.out)[0]['faces']
+    assert overlap(face['box'], [512 * value for value in (0.35, 0.3, 0.3, 0.4)]) > 0.9
+    changed = changed_by(facefusion, astronaut, tmp_path / 'out.png', '--detector', 'yunet')
+    rows, columns = np.nonzero(changed)
+    assert abs(columns.mean() - 256) < 20
+    assert rows.mean() > 200

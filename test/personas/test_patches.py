@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from facefusion_ros.engines.chain import EngineSettings
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.alignment import apply, invert
 from facefusion_ros.faces.cascade import STILL, CascadeDetector
@@ -24,6 +25,7 @@ from facefusion_ros.models.entry import ModelError, Role
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.store import Store
 from facefusion_ros.models.tiny import write_tiny
+from facefusion_ros.personas import identities, patches, stored
 from facefusion_ros.personas.deadline import DeadlineSettings
 from facefusion_ros.personas.enhancer import EnhancerSettings
 from facefusion_ros.personas.patches import PatchMaker, PatchSettings
@@ -157,7 +159,7 @@ def test_every_swapper_shows_the_persona_masked_and_enhanced(maker, photo, face,
     assert (shown.name, shown.title, shown.consent) == (persona_for(model), persona_for(model).capitalize(), CONSENT)
 
 
-@pytest.mark.parametrize('model', [name for name in SWAPPERS if name != 'dfm'])
+@pytest.mark.parametrize('model', ['inswapper', 'ghost', 'uniface', 'blendswap'])
 def test_another_persona_is_shown_without_loading_its_network_again(maker, photo, face, models, monkeypatch, model):
     first, second = maker('ada', model=model), maker('bea', model=model)
     _, ada = patch_of(first, photo, face)
@@ -274,6 +276,8 @@ def test_strength_and_deadline_may_change_and_networks_may_not(maker, photo, fac
         ('selection', 'one'),
         ('occlusion', 'xseg'),
         ('patch_size', 64),
+        ('pixel_boost', 2),
+        ('precision', {'model': 'fp16'}),
         ('deadline', PATIENT),
         ('engines', EngineSettings(onnxruntime=OrtSettings(threads=1))),
     ]:
@@ -398,6 +402,8 @@ def test_a_persona_that_is_refused_changes_nothing(maker, photo, face, folder) -
         (['cleo'], {'model': 'uniface'}, PersonaError, 'uniface is shown a picture of the persona'),
         (['dora'], {'model': 'inswapper'}, PersonaError, 'dora has neither source nor image'),
         (['dora'], {'model': 'uniface'}, PersonaError, 'dora has neither source nor image'),
+        (['ada'], {'model': 'simswap_512', 'pixel_boost': 2}, ModelError, 'need no boost'),
+        (['ada'], {'model': 'inswapper', 'precision': {'model': 'fp7'}}, EngineError, "no precision 'fp7'"),
         (['ada'], {'model': 'nosuch'}, ModelError, "no model is named 'nosuch'"),
         (['ada'], {'model': 'arcface'}, EngineError, 'is a recognition'),
         (['porcelain'], {'enhancer': 'xseg'}, EngineError, 'not a enhancer'),
@@ -443,6 +449,8 @@ def test_a_reference_without_a_face_is_named(maker, folder) -> None:
         ({'max_faces': -1}, 'max_faces must be 0 to'),
         ({'threshold': 1.1}, 'threshold must be -1 to 1'),
         ({'threshold': float('nan')}, 'threshold must be -1 to 1'),
+        ({'pixel_boost': 0}, 'pixel_boost must be 1 to'),
+        ({'precision': {'swapper': 'fp16'}}, 'precision must be of model, recogniser'),
         ({'patch_size': 8}, 'patch_size must be 16 to'),
         ({'selection': 'identity', 'recogniser': 'arcface'}, 'references must name at least one'),
         ({'selection': 'identity', 'references': ('a.npy',)}, 'recogniser must be named'),
@@ -463,6 +471,32 @@ def test_each_role_has_engine_settings_of_its_own() -> None:
     by_role = PatchSettings(engines={Role.ENHANCER: single})
     assert by_role.engine(Role.ENHANCER) is single
     assert by_role.engine(Role.SWAPPER) == EngineSettings()
+
+
+def test_a_small_swapper_redraws_finer_with_a_boost(maker, photo, face) -> None:
+    plain, boosted = maker('ada', model='inswapper'), maker('ada', model='inswapper', pixel_boost=2)
+    assert (plain.size, boosted.size) == (128, 256)
+    small, fine = patch_of(plain, photo, face)[1], patch_of(boosted, photo, face)[1]
+    shrunk = cv2.resize(fine, (128, 128), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(shrunk - small)[20:-20, 20:-20, :3].mean() < 4
+    boosted.show(maker('bea', model='inswapper').settings.personas)
+    assert boosted.size == 256
+
+
+def test_each_network_has_a_precision_of_its_own(maker, monkeypatch) -> None:
+    asked = {}
+
+    def load(name, role, settings, *, precision, **more):
+        asked[name] = precision
+        return load_stored(name, role, settings, **more)
+
+    for module in (patches, stored, identities):
+        monkeypatch.setattr(module, 'load_stored', load)
+    wanted = {'model': 'fp16', 'recogniser': 'int8', 'enhancer': 'int8_keep_regions', 'regions': 'fp16'}
+    networks = {'model': 'inswapper', 'enhancer': 'codeformer_256', 'occlusion': 'xseg', 'regions': 'bisenet'}
+    maker('ada', **networks, precision=wanted)
+    named = networks | {'recogniser': 'arcface'}
+    assert asked == {name: wanted.get(setting, 'fp32') for setting, name in named.items()}
 
 
 @pytest.mark.parametrize('landmarks', [np.full((5, 2), 7.0), np.full((5, 2), np.nan)])
