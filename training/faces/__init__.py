@@ -1,7 +1,21 @@
 """Procedural faces: a head made by this project, drawn by chance with the exact truth about every pixel."""
 
-from training.faces.parameters import FaceParameters
+from training.faces.parameters import FaceParameters, Identity
+from training.faces.personas import PERSONAS, as_persona, persona, swapped
 from training.faces.rendering import Region, Rendered, render
-from training.faces.sampling import Settings, sample
+from training.faces.sampling import Settings, sample, sample_identity
 
-__all__ = ['FaceParameters', 'Region', 'Rendered', 'Settings', 'render', 'sample']
+__all__ = [
+    'PERSONAS',
+    'FaceParameters',
+    'Identity',
+    'Region',
+    'Rendered',
+    'Settings',
+    'as_persona',
+    'persona',
+    'render',
+    'sample',
+    'sample_identity',
+    'swapped',
+]

@@ -68,7 +68,7 @@ def hairline(around: NDArray[np.float64], recede: float) -> NDArray[np.float64]:
 def scalp(hair: Hair, hat: Hat | None) -> Floats:
     """Return (V,) how densely hair grows on each vertex of the head, 0 to 1."""
     h = head()
-    if hair.style == 'bald':
+    if hair.style == 'bald' or (hat is not None and hat.style == 'scarf'):
         return np.zeros(len(h.position), np.float32)
     gap = h.plane[:, 1] - hairline(h.plane[:, 0], hair.hairline)
     on = step(gap, -2.0, 7.0) * (h.part == Part.SKIN)
@@ -211,7 +211,7 @@ def _tint(colour: tuple[float, float, float], grey: float, chance: Floats) -> Fl
 
 def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, density: float) -> Strands | None:
     """Return the hair of a head whose vertices lie at position, normal (V, 3); density: of the strands, 1 as usual."""
-    if hair.style not in COMBS:
+    if hair.style not in COMBS or (hat is not None and hat.style == 'scarf'):
         return None
     comb = COMBS[hair.style]
     corners, weights, place = _roots(False)

@@ -105,18 +105,19 @@ def shade(
     tiles: Floats,
     brow: Floats,
     wrinkles: Floats,
+    ornaments: Floats,
     values: Floats,
     image: Floats,
     albedo: Floats,
     facing: Floats,
-    brow_seen: Floats,
+    marks: Floats,
 ) -> None:
     """Shade every pixel that a triangle won.
 
     Per vertex: corner (V, 3) in the picture, position and normal (V, 3) before the camera (hair: its tangent), plane
     (V, 2), paint (V, 3), wet (V,), hair (V,) how far hair covers the skin. shadow: (lamps, M, M) nearest depth towards
     each lamp, read through shadow_frame (lamps, 3, 3), rows right, up, towards. values: see `rendering`.
-    Writes image, albedo, facing (H, W, 3) and brow_seen (H, W).
+    Writes image, albedo, facing (H, W, 3) and marks (H, W, 2): how much is brow, how much belongs to a swapped face.
     """
     rows, columns = depth.shape
     m = shadow.shape[1]
@@ -124,7 +125,8 @@ def shade(
     brow_density, brow_r, brow_g, brow_b = values[9:13]
     hair_r, hair_g, hair_b = values[13:16]
     iris_r, iris_g, iris_b, pupil, bloodshot, gloss = values[16:22]
-    seam, relief, pixel_mm, shine_power = values[22:26]
+    seam, metal_r, metal_g, metal_b = values[27:31]
+    pixel_mm, shine_power = values[24:26]
     lamps = lamp_to.shape[0]
     for y in range(rows):
         for x in range(columns):
@@ -190,7 +192,7 @@ def shade(
                 on = _read(brow, (abs(u) - 4.0) * 5.0, (36.0 - v) * 5.0) * brow_density
                 if on > 0.01 and abs(u) < 66:
                     red, green, blue = red + on * (brow_r - red), green + on * (brow_g - green), blue + on * (brow_b - blue)
-                    brow_seen[y, x] = on
+                    marks[y, x, 0] = on
                 polish = (0.25 + 0.75 * oil) * (1 - 0.7 * on) * (1 - 0.8 * hairy)
                 if hairy > 0.003:
                     grain = _sample(tiles[2], tile_u * 3.0, tile_v * 1.1)
@@ -199,6 +201,14 @@ def shade(
                     red, green, blue = red + cover * (hair_r * tone - red), green + cover * (hair_g * tone - green), blue + cover * (hair_b * tone - blue)
                 wrap_r, wrap_g, wrap_b = 0.42 * scatter, 0.20 * scatter, 0.13 * scatter
                 sharp = shine_power
+                side = min(1.0, max(0.0, (68.0 - abs(u)) / 14.0))
+                marks[y, x, 1] = side * min(1.0, max(0.0, (44.0 - v) / 12.0)) * min(1.0, max(0.0, (v + 113.0) / 6.0))
+                if seam > 0:
+                    gold = _read(ornaments[0], 256.0 + 2 * u, 200.0 - 2 * v)
+                    groove = _read(ornaments[1], 256.0 + 2 * u, 200.0 - 2 * v)
+                    red, green, blue = red + gold * (metal_r - red), green + gold * (metal_g - green), blue + gold * (metal_b - blue)
+                    light_in *= 1 - 0.65 * groove
+                    polish *= 1 + 2.0 * gold
             elif kind == EYE:
                 # u, v: place on the ball about the direction of gaze, in radii of the ball.
                 r = math.sqrt(u * u + v * v) * 12.0
@@ -220,6 +230,7 @@ def shade(
                     blue = (0.06 + (0.285 - 0.06) * w) * (1 - 0.22 * corner_red)
                 light_in = light_in * damp
                 polish, sharp = 0.8, 260.0
+                marks[y, x, 1] = 1.0
             elif kind == HAIR:
                 strand = True
                 polish, sharp = 0.35, 16.0
@@ -235,6 +246,8 @@ def shade(
             else:
                 if nx * ex + ny * ey + nz * ez < 0:
                     nx, ny, nz = -nx, -ny, -nz
+                if kind >= TEETH:
+                    marks[y, x, 1] = 1.0
                 if kind == TEETH:
                     tooth = u / (8.2 - 0.06 * abs(u))
                     gap = abs(tooth - math.floor(tooth) - 0.0)

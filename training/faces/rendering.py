@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training.faces import background, hair, landmarks, sensor, skin, wear
+from training.faces import background, hair, landmarks, occluders, sensor, skin, wear
 from training.faces import proportions as average
 from training.faces.head import body_share, pose_face, turn
 from training.faces.light import Material, hidden_light, shade
 from training.faces.mesh import bump
 from training.faces.parameters import Sensor
-from training.faces.parts import Part, grid_triangles, head
+from training.faces.parts import Part, grid_triangles, head, mouth_ring
+from training.faces.personas import METAL, PERSONAS, ornaments
 from training.faces.raster import FAR, lamp_corners, moved, projected, rasterise, vertex_normals
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Rendered:
     five: (5, 2) float32, middles of the eyes, tip of the nose, corners of the mouth.
     alpha: (S, S) float32, how much of a pixel is person or what is before it; 0 is background.
     face: (S, S) float32, how much of a pixel is face (see FACE_REGIONS), in front of everything else.
-    region: (S, S) uint8, of `Region`.
+    mask: (S, S) float32, how much of a pixel a swapper changes: the face from above the brows to the chin, with a soft
+    edge, less what is before it. region: (S, S) uint8, of `Region`.
     depth: (S, S) float32, mm from the camera, inf in the background. albedo: (S, S, 3) float32, linear RGB.
     normal: (S, S, 3) float32, x right, y up, z towards the camera. light: (S, S, 3) float32, linear RGB before albedo,
     gleam included.
@@ -83,6 +85,7 @@ class Rendered:
     five: Floats
     alpha: Floats
     face: Floats
+    mask: Floats
     region: NDArray[np.uint8]
     depth: Floats
     albedo: Floats
@@ -213,8 +216,8 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     to /= np.linalg.norm(to, axis=1, keepdims=True) + 1e-9
     shadow, frame = _shadows(position, triangles, to)
     image, albedo, facing = (np.zeros((fine, fine, 3), np.float32) for _ in range(3))
-    brow_seen = np.zeros((fine, fine), np.float32)
-    s = p.identity.skin
+    marks = np.zeros((fine, fine, 2), np.float32)
+    s, ceramic = p.identity.skin, PERSONAS.get(p.identity.persona)
     rng = np.random.default_rng(s.seed)
     smile = max(0.0, p.expression.smile_left, p.expression.smile_right)
     raised = max(0.0, p.expression.brow_left, p.expression.brow_right)
@@ -222,9 +225,11 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     fold = np.array([old**1.3 * 0.8 + 0.35 * raised * old, old**1.2 * 0.8 + 0.20 * smile * s.age, 0.05 + 0.5 * s.age**1.5 + 0.22 * smile * (0.4 + s.age)], np.float32)
     values = np.array(
         [
-            0.5 + s.age, 0.4 + 1.2 * s.uneven, s.freckles, 0.0, s.oil, 1.0, s.tone / 9, rng.uniform(0, 256), rng.uniform(0, 256),
+            *((0.0, 0.0, 0.0, 0.0) if ceramic else (0.5 + s.age, 0.4 + 1.2 * s.uneven, s.freckles, 0.0)),
+            1.6 * ceramic.glaze if ceramic else s.oil, ceramic.translucency if ceramic else 1.0, s.tone / 9, rng.uniform(0, 256), rng.uniform(0, 256),
             p.identity.brows.density, *p.identity.brows.colour, *(c + 0.7 * p.wear.hair.grey * (0.42 - c) for c in p.wear.hair.colour), *p.identity.eyes.iris, p.identity.eyes.pupil,
-            p.identity.eyes.red, 0.6, 0.0, 1.0, pixel_mm, 22.0, p.camera.distance,
+            p.identity.eyes.red, 2.5 if ceramic else 0.6,
+            0.0, 0.0, pixel_mm, 60.0 if ceramic else 22.0, p.camera.distance, 1.0 if ceramic else 0.0, *METAL,
         ],
         np.float32,
     )  # fmt: skip
@@ -232,12 +237,12 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
         depth, front, corner, triangles, material, position, np.concatenate(scene.normal), np.concatenate(scene.plane), np.concatenate(scene.paint),
         np.concatenate(scene.wet), np.concatenate(scene.hair), around, np.array(p.light.ambient, np.float32), to,
         np.array([lamp.colour for lamp in lamps], np.float32).reshape(-1, 3), np.array([lamp.softness for lamp in lamps], np.float32),
-        shadow, frame, SHADOW_SCALE, skin.noise_tiles(), skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES], (fold[:, None, None] * skin.wrinkle_drawings()).sum(0),
-        values, image, albedo, facing, brow_seen,
+        shadow, frame, SHADOW_SCALE, skin.noise_tiles(), skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES], (fold[:, None, None] * skin.wrinkle_drawings()).sum(0), ornaments(p.identity.persona),
+        values, image, albedo, facing, marks,
     )  # fmt: skip
     seen = front >= 0
     what = np.where(seen, region[front], np.int8(Region.BACKGROUND)).astype(np.uint8)
-    what[(brow_seen > 0.35) & (what == Region.SKIN)] = Region.BROW
+    what[(marks[..., 0] > 0.35) & (what == Region.SKIN)] = Region.BROW
     if scene_glass := getattr(scene, 'glass', None):
         _look_through(scene_glass, p, fine, depth, image)
 
@@ -246,11 +251,13 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     is_face = np.isin(what, [int(r) for r in FACE_REGIONS]).astype(np.float32)
     alpha = seen.astype(np.float32)
     if supersample > 1:
-        image, albedo, facing, alpha, face = (cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (image, albedo, facing, alpha, is_face))
+        image, albedo, facing, alpha, face, mask = (
+            cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (image, albedo, facing, alpha, is_face, marks[..., 1])
+        )
         o = supersample // 2
         region_map, depth_map = what[o::supersample, o::supersample], depth[o::supersample, o::supersample]
     else:
-        face, region_map, depth_map = is_face, what, depth
+        face, mask, region_map, depth_map = is_face, np.ascontiguousarray(marks[..., 1]), what, depth
     behind = background.draw(p.background, size, size) if backdrop is None else backdrop
     linear = image + behind * (1 - alpha[..., None])
     return Rendered(
@@ -262,6 +269,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
         five=landmarks.five(points),
         alpha=alpha,
         face=face,
+        mask=mask,
         region=np.ascontiguousarray(region_map),
         depth=np.where(depth_map > 1e8, np.float32(np.inf), depth_map).astype(np.float32),
         albedo=albedo,
@@ -303,7 +311,19 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
         scene.add(before(q), t, int(Region.EYE), int(Material.EYE), np.ones_like(q), normal=moved(d, np.zeros(3, np.float32), head_turn, np.zeros(3, np.float32)), plane=place, wet=open_)
     neck = float(np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max())
     c = wear.clothes(p.wear, neck)
-    scene.add(body(c.position), c.triangles, int(Region.CLOTH), c.material, c.paint, plane=c.plane, wet=c.wet)
+    _add_piece(scene, c, body(c.position), Region.CLOTH)
+    if p.wear.hat is not None:
+        crown = posed.position[hair.head_top()]
+        worn = wear.headgear(p.wear.hat, float(abs(posed.position[hair.head_side(), 0])), float(crown[1]), 99.0)
+        _add_piece(scene, worn, before(worn.position), Region.HAT)
+    mouth = before(posed.position[mouth_ring(1)]).mean(0)
+    for o in p.occluders:
+        if o.kind in occluders.WORN:
+            thing = occluders.worn(o, posed.position)
+            _add_piece(scene, thing, before(thing.position), Region.OCCLUDER)
+        else:
+            thing = occluders.held(o)
+            _add_piece(scene, thing, thing.position + mouth, Region.OCCLUDER)
     eye = np.array([0.0, 0.0, p.camera.distance], np.float32)
     dense = float(np.clip(size / 200.0, 0.6, 2.0))
     for strands, r in (
@@ -315,9 +335,13 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     if p.wear.glasses is not None:
         ridge = posed.position[landmarks.inner_anchors().corners[10, 0]]
         frame, glass = wear.spectacles(p.wear.glasses, ridge, posed.eye_centre, 70.0)
-        scene.add(before(frame.position), frame.triangles, int(Region.GLASSES), frame.material, frame.paint, plane=frame.plane, wet=frame.wet)
+        _add_piece(scene, frame, before(frame.position), Region.GLASSES)
         scene.glass = (before(glass.position), glass.triangles)  # type: ignore[attr-defined]
     return scene, _project(flat, p.camera, size)
+
+
+def _add_piece(scene: _Scene, piece: wear.Piece, position: Floats, region: Region) -> None:
+    scene.add(position, piece.triangles, int(region), piece.material, piece.paint, plane=piece.plane, wet=piece.wet)
 
 
 def _add_strands(scene: _Scene, strands: hair.Strands, before: object, eye: Floats, region: Region) -> None:

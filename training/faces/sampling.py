@@ -11,6 +11,7 @@ from training.faces import background as backgrounds
 from training.faces.expression import Expression
 from training.faces.head import trait_names
 from training.faces.identity import CHILD_MINUS_ADULT, LOPSIDED, MALE_MINUS_FEMALE
+from training.faces.occluders import WORN
 from training.faces.parameters import (
     Background,
     Beard,
@@ -24,6 +25,7 @@ from training.faces.parameters import (
     Identity,
     Lamp,
     Light,
+    Occluder,
     Pose,
     Sensor,
     Skin,
@@ -86,7 +88,7 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
     sensor = sample_sensor(rng, s)
     # A camera sets its exposure by what it sees, though not all the way.
     bright = float(np.mean(tone_colour(identity.skin.tone))) * (light.ambient[0][1] + 0.5 * sum(lamp.colour[1] for lamp in light.lamps))
-    sensor = replace(sensor, exposure=sensor.exposure * (0.42 / bright) ** 0.75)
+    sensor = replace(sensor, exposure=sensor.exposure * (0.42 / bright) ** 0.68)
     return FaceParameters(
         identity=identity,
         wear=wear,
@@ -95,7 +97,7 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
         camera=sample_camera(rng, s),
         light=light,
         background=Background(str(rng.choice(backgrounds.KINDS)), _seed(rng), float(rng.uniform(0.03, 0.75)) / sensor.exposure**0.8),
-        occluders=(),
+        occluders=sample_occluders(rng, s, identity.skin.tone),
         sensor=sensor,
     )
 
@@ -169,6 +171,9 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
             slip=float(rng.uniform(-1, 6)),
         )
     hat = None
+    if rng.random() < 0.11:
+        style = str(rng.choice(['cap', 'cap', 'beanie', 'beanie', 'brim', 'scarf'] if not male else ['cap', 'cap', 'beanie', 'brim']))
+        hat = Hat(style, _any_colour(rng), float(rng.normal(-4, 7)), _seed(rng))
     wear = Wear(
         hair=hair,
         glasses=glasses,
@@ -287,6 +292,29 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
     if k == 1.0:
         return e
     return replace(e, **{name: getattr(e, name) * k for name in e.__dataclass_fields__})
+
+
+def sample_occluders(rng: Rng, s: Settings, tone: float) -> tuple[Occluder, ...]:
+    """Draw what is before the face: mostly nothing."""
+    out = []
+    while rng.random() < s.occluders * (1.0 if not out else 0.5) and len(out) < 3:
+        kind = str(rng.choice(['hand', 'hand', 'hand', 'microphone', 'cup', 'phone', 'bar', 'mask', 'mask', 'scarf']))
+        u = rng.uniform
+        if kind in WORN:
+            colour = [(0.25, 0.45, 0.6), (0.75, 0.78, 0.8), (0.02, 0.02, 0.025), _any_colour(rng)][int(rng.integers(4))] if kind == 'mask' else _any_colour(rng)
+            out.append(Occluder(kind, y=float(u(-30, 12)), colour=colour, seed=_seed(rng)))
+            continue
+        colour = _any_colour(rng)
+        x, y, z = float(rng.normal(0, 45)), float(rng.normal(0, 45)), float(u(42, 85))
+        if kind == 'hand':
+            r, g, b = (float(c) for c in tone_colour(float(np.clip(tone + rng.normal(0, 0.6), 0, 9))))
+            colour, y = (r, g, b), y - 10
+        elif kind == 'microphone':
+            colour, x, y, z = (0.03, 0.03, 0.03), float(rng.normal(0, 25)), float(u(-55, 0)), float(u(38, 70))
+        elif kind == 'phone':
+            colour, x = (0.02, 0.02, 0.025) if rng.random() < 0.7 else colour, float(rng.choice([-1, 1]) * u(30, 80))
+        out.append(Occluder(kind, x, y, z, float(rng.normal(0, 35) if kind == 'hand' else rng.normal(0, 20)), float(u(0.85, 1.15)), colour, _seed(rng)))
+    return tuple(out)
 
 
 def sample_light(rng: Rng) -> Light:

@@ -54,7 +54,7 @@ _CURVE = np.linspace(0, 1, 4097, dtype=np.float32) ** 0.4545
 def _tone(light: Floats, sensor: Sensor) -> Floats:
     """Bend linear light into the picture's values: a shoulder for what is too bright, gamma, contrast, saturation."""
     light = np.maximum(light, 0)
-    bent = light * (1 + light * 0.12) / (1 + 0.45 * light)
+    bent = 1.2 * light * (1 + light * 0.05) / (1 + 0.8 * light)
     value = _CURVE[np.minimum(bent * 4096, 4096).astype(np.int32)]
     if sensor.contrast:
         value = value + sensor.contrast * (value - 0.5) * 4 * value * (1 - value)

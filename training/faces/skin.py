@@ -11,6 +11,7 @@ import numpy as np
 from training.faces import proportions as average
 from training.faces.mesh import bump, head_mesh, step
 from training.faces.parts import Part, head
+from training.faces.personas import PERSONAS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,15 +206,21 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     """Return the (V, 3) linear colour of every vertex of the head, and (V,) how wet it is."""
     skin: Skin = identity.skin
     t = tints()
+    ceramic = PERSONAS.get(identity.persona)
     base = tone_colour(skin.tone) * np.array([1 + 0.06 * (skin.warmth - 0.5), 1.0, 1 - 0.22 * (skin.warmth - 0.5)])
     dark = skin.tone / 9
     colour = np.tile(base.astype(np.float32), (len(t['lip']), 1))
     blush = skin.redness * (0.75 - 0.4 * dark) * (t['cheek'] + 0.9 * t['nose'] + 0.5 * t['chin'] + 0.9 * t['ear'] + 0.15 * t['forehead'])
     colour *= 1 - np.clip(blush, 0, 1)[:, None] * np.array([0.06, 0.34, 0.32], np.float32)
+    if ceramic:
+        rosy = 0.34 * t['cheek'] + 0.22 * t['nose'] + 0.16 * t['chin']
+        body = np.array(ceramic.body, np.float32)
+        colour[:] = body + rosy[:, None] * (np.array(ceramic.blush, np.float32) - body)
     circles = skin.circles * t['circles'] + 0.25 * t['margin'] * (1 - dark)
     colour *= 1 - np.clip(circles, 0, 1.2)[:, None] * np.array([0.26, 0.38, 0.30], np.float32)
     colour *= 1 - (0.12 + 0.5 * skin.shade) * t['lid'][:, None] * np.array([0.6, 0.8, 0.7], np.float32)
     lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
+    lips = np.array(ceramic.lips) if ceramic else lips
     colour += t['lip'][:, None] * (0.7 + 0.25 * skin.lip_strength) * (lips.astype(np.float32) - colour)
     colour *= 1 - 0.85 * t['nostril'][:, None] - 0.35 * t['corner'][:, None] - 0.5 * t['line'][:, None] * t['lip'][:, None]
     colour *= 1 - 0.5 * t['concha'][:, None]

@@ -13,7 +13,7 @@ from training.faces.parts import grid_triangles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.faces.parameters import Glasses, Wear
+    from training.faces.parameters import Glasses, Hat, Wear
 
     Floats = NDArray[np.float32]
 
@@ -127,3 +127,77 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Pi
     glass = np.concatenate(panes)
     frame = piece(p, np.concatenate(triangles).astype(np.int32), p[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
     return frame, piece(glass, np.concatenate(pane_triangles).astype(np.int32), glass[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
+
+
+def joined(made: list[tuple[NDArray[np.float64], NDArray[np.int32]]], colour: NDArray[np.float64], wet: float, material: Material) -> Piece:
+    """Return several surfaces as one piece."""
+    start = np.cumsum([0, *(len(p) for p, _ in made)])
+    p = np.concatenate([q for q, _ in made])
+    t = np.concatenate([t + s for (_, t), s in zip(made, start[:-1], strict=True)]).astype(np.int32)
+    return piece(p, t, p[:, :2], colour, wet, material)
+
+
+def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
+    """Return a hat for a head of this half width, with its crown and forehead at these y and z, mm."""
+    rng = np.random.default_rng(hat.seed)
+    if hat.style == 'scarf':
+        return _headscarf(hat, width, crown, front)
+    rows, columns = 12, 36
+    turn = np.linspace(-np.pi, np.pi, columns)
+    t = np.linspace(0, 1, rows)[:, None]
+    thick = {'cap': 7.0, 'beanie': 9.0, 'brim': 8.0}[hat.style]
+    rim = 50 + hat.low + (np.cos(turn) - 1) * (16 if hat.style == 'beanie' else 12)
+    top = crown + {'cap': 12.0, 'beanie': rng.uniform(8, 34), 'brim': 22.0}[hat.style]
+    bow = np.cos(t * np.pi / 2) ** (0.55 if hat.style != 'beanie' else 0.62)
+    x = (width + thick) * bow * np.sin(turn)
+    z = -2 + (front + thick - 2) * bow * np.cos(turn)
+    y = rim + (top - rim) * np.sin(t * np.pi / 2)
+    made = [(np.stack([x, y, z], -1).reshape(-1, 3), grid_triangles(rows, columns))]
+    if hat.style == 'beanie':
+        fold = np.stack([(width + thick + 3) * np.sin(turn), rim - 2, -2 + (front + thick + 1) * np.cos(turn)], 1)
+        upper = fold + [0, 26, 0]
+        upper[:, [0, 2]] *= 0.985
+        made.append((np.concatenate([fold, upper]), grid_triangles(2, columns)))
+    else:
+        reach = 66.0 if hat.style == 'cap' else 58.0
+        around = np.linspace(-1.15, 1.15, 21) if hat.style == 'cap' else turn
+        rise = np.interp(around, turn, rim)
+        far = np.cos(around / 1.15 * np.pi / 2) ** 0.6 if hat.style == 'cap' else np.ones_like(around)
+        rings = []
+        for k in (0.0, 0.5, 1.0):
+            out = 1 + k * far * reach / 95
+            drop = -k * 8 - (14 * k * np.sin(around) ** 2 if hat.style == 'cap' else 0)
+            rings.append(np.stack([(width + thick) * np.sin(around) * (1 + (out - 1) * 0.75), rise + drop, -2 + (front + thick - 2) * np.cos(around) * out], 1))
+        made.append((np.concatenate(rings), grid_triangles(3, len(around))))
+    p = joined(made, np.array(hat.colour), 0.5, Material.CLOTH)
+    p.plane[: rows * columns] = np.stack([np.broadcast_to(turn * 80, (rows, columns)), np.broadcast_to(t * 90, (rows, columns))], -1).reshape(-1, 2)
+    if hat.style == 'beanie':
+        p.paint[: rows * columns] *= np.tile(0.75 + 0.25 * (np.arange(columns) % 2), rows)[:, None]
+    return p
+
+
+def _headscarf(hat: Hat, width: float, crown: float, front: float) -> Piece:
+    """Return a scarf around the head that leaves the face free."""
+    a = np.linspace(0, 2 * np.pi, 44)
+    c, s = np.cos(a), np.sin(a)
+    face_x, face_y = (width - 6) * s, -22 + np.where(c > 0, 82 + hat.low * 0.5, 102) * c
+    face_z = np.where(c > 0, front - 26 - 0.010 * face_x**2 * (1 + 0 * c) - 14 * c, 26 - 22 * c - 0.004 * face_x**2)
+    side_y = 12 + np.where(c > 0, crown + 2, 140) * c
+    rings = [
+        (face_x, face_y, face_z),
+        (face_x * 1.10, face_y * 1.05, face_z + 6),
+        ((width + 13) * 1.03 * s, face_y * 0.3 + side_y * 0.7, 0.45 * face_z + 2),
+        ((width + 15) * 1.04 * s, side_y, 0 * a - 22),
+        ((width + 8) * 0.95 * s, side_y * 0.9 + 2, 0 * a - 72),
+        (width * 0.6 * s, side_y * 0.55 + 8, 0 * a - 104),
+        (0 * s, 0 * s + 15, 0 * a - 114),
+    ]
+    shell = np.concatenate([np.stack(r, 1) for r in rings])
+    turn = np.linspace(-np.pi, np.pi, 44)
+    drape = [
+        (r * np.sin(turn), y + 6 * np.sin(turn * 4 + k), -8 + d * np.cos(turn))
+        for k, (r, d, y) in enumerate(((58, 62, -102), (72, 74, -118), (88, 84, -140), (130, 98, -176), (190, 110, -230)))
+    ]
+    return joined(
+        [(shell, grid_triangles(7, 44)), (np.concatenate([np.stack(r, 1) for r in drape]), grid_triangles(5, 44))], np.array(hat.colour), 0.9, Material.CLOTH
+    )
