@@ -1,0 +1,1 @@
+"""What trains the networks of facefusion_ros."""

@@ -1,0 +1,205 @@
+"""Scenes with heads in them, for the detector, and crops around them, for the landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from training.clutter import clutter, spoil
+from training.sprites import SIDE, Sprite, SpriteStore, five
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+cv2.setNumThreads(1)
+
+SMALLEST, LARGEST = 10.0, 230.0
+"""Width of the faces in a scene, pixels."""
+ASKED = 12.0
+"""Smaller ones need not be found, and are no mistakes either."""
+FOREHEAD = 0.25
+"""By how much of the height from brows to chin a face reaches beyond its brows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """A head in a scene."""
+
+    box: NDArray[np.float64]
+    """(4,) left, top, right, bottom."""
+    points: NDArray[np.float64]
+    """(68, 2)"""
+
+
+def face_box(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Left, top, right, bottom of a face: its landmarks, and a forehead along its own axis."""
+    brows, chin = points[17:27].mean(axis=0), points[8]
+    top = points[17:27] + FOREHEAD * (brows - chin)
+    every = np.concatenate([points, top])
+    return np.concatenate([every.min(axis=0), every.max(axis=0)])
+
+
+def _similarity(
+    scale: float, turn: float, origin: NDArray[np.floating], place: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.concatenate([linear, (place - linear @ origin)[:, None]], axis=1)
+
+
+def put(picture: NDArray[np.float32], sprite: Sprite, matrix: NDArray[np.float64], soften: float = 0.0) -> None:
+    """Lay a head over a (H, W, 3) picture; ``matrix``: (2, 3) from the sprite's pixels to the picture's."""
+    height, width = picture.shape[:2]
+    rgba = sprite.rgba
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.6:  # a warp looks at four pixels only
+        side = SIDE // min(int(np.ceil(0.7 / scale)), 12)
+        shrink = SIDE / side
+        rgba = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
+        matrix = matrix.copy()
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) * (shrink / 2 - 0.5)
+        matrix[:, :2] *= shrink
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (rgba.shape[0] - 1) @ matrix[:, :2].T + matrix[:, 2]
+    x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, (width, height))
+    if x1 <= x0 or y1 <= y0:
+        return
+    shifted = matrix.copy()
+    shifted[:, 2] -= (x0, y0)
+    warped = cv2.warpAffine(rgba, shifted, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR).astype(np.float32)
+    alpha = warped[..., 3] / 255
+    if soften:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), soften)
+    part = picture[y0:y1, x0:x1]
+    part += alpha[..., None] * (warped[..., :3] - part)
+
+
+def scene(
+    rng: np.random.Generator, store: SpriteStore, width: int, height: int
+) -> tuple[NDArray[np.uint8], list[Placed]]:
+    """Draw a scene, (height, width, 3) RGB, and say where its faces are."""
+    picture = clutter(rng, width, height)
+    for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
+        _put_torn(rng, picture, store)
+    placed: list[Placed] = []
+    wanted = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.2, 0.35, 0.2, 0.12, 0.08, 0.05]))
+    largest = LARGEST if wanted < 3 else LARGEST / 2
+    for _ in range(wanted):
+        sprite = store[int(rng.integers(len(store)))]
+        if rng.random() < 0.5:
+            sprite = sprite.mirrored()
+        own = face_box(sprite.points)
+        across = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(largest, 0.95 * height)))))
+        scale = across / (own[2] - own[0])
+        turn = rng.normal(0, 0.2) if rng.random() < 0.8 else rng.uniform(-0.8, 0.8)
+        reach = 0.4 * across
+        place = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
+        matrix = _similarity(scale, turn, (own[:2] + own[2:]) / 2, place)
+        points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
+        box = face_box(points)
+        if any(_covers(box, other.box) for other in placed):
+            continue
+        put(picture, sprite, matrix, rng.uniform(0.4, 1.2) if rng.random() < 0.6 else 0.0)
+        if rng.random() < 0.12:
+            _hide(rng, picture, box)
+        placed.append(Placed(box, points))
+    return spoil(rng, picture), placed
+
+
+def crop(
+    rng: np.random.Generator, store: SpriteStore, grounds: list[NDArray[np.float32]], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
+    """Draw a (side, side, 3) crop as the tracker makes it; its (68, 3) points in 0..1 and seen, and 1 for a face.
+
+    One of eight has no face in it, or one far from where it should be.
+    """
+    picture = _ground(rng, grounds, side)
+    if rng.random() < 0.125:
+        if rng.random() < 0.5:
+            _put_torn(rng, picture, store)
+        return spoil(rng, picture), np.zeros((68, 3), np.float32), 0.0
+    sprite = store[int(rng.integers(len(store)))]
+    if rng.random() < 0.5:
+        sprite = sprite.mirrored()
+    matrix = crop_from(sprite.points, side, rng)
+    put(picture, sprite, matrix, rng.uniform(0.4, 1.2) if rng.random() < 0.5 else 0.0)
+    points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
+    if rng.random() < 0.15:
+        _hide(rng, picture, face_box(points))
+    target = np.concatenate([(points + 0.5) / side, sprite.seen[:, None]], axis=1)
+    return spoil(rng, picture), target.astype(np.float32), 1.0
+
+
+TEMPLATE = np.array([[48.5, 53.0], [79.5, 53.0], [64.0, 71.5], [50.5, 86.0], [77.5, 86.0]]) / 128
+"""(5, 2) left eye, right eye, nose, mouth corners in the crop of the landmarks' network, in crops."""
+
+
+def crop_from(points: NDArray[np.floating], side: int, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
+    """(2, 3) map from pixels of the picture to those of a crop in which the five landmarks lie as in ``TEMPLATE``.
+
+    With ``rng`` they are as inexact as a detector, or the motion since the last frame, makes them.
+    """
+    marks = five(points)
+    if rng is not None:
+        reach = float(np.linalg.norm(marks - marks.mean(axis=0), axis=1).mean())
+        marks = marks + rng.normal(0, 0.12 * reach, (5, 2)) + rng.normal(0, 0.12 * reach, 2)
+    matrix = similarity(marks, TEMPLATE * side - 0.5)
+    if rng is not None:
+        middle = np.full(2, (side - 1) / 2)
+        more = _similarity(float(np.exp(rng.normal(0, 0.1))), rng.normal(0, 0.15), middle, middle)
+        matrix = np.column_stack([more[:, :2] @ matrix[:, :2], more[:, :2] @ matrix[:, 2] + more[:, 2]])
+    return matrix
+
+
+def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(2, 3) least-squares map of points (n, 2) by turn, scale and shift (Umeyama, 1991)."""
+    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+    scale = float((a * a).sum())
+    cos, sin = float((a * b).sum()) / scale, float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / scale
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.column_stack([linear, target.mean(axis=0) - linear @ source.mean(axis=0)])
+
+
+def _ground(rng: np.random.Generator, grounds: list[NDArray[np.float32]], side: int) -> NDArray[np.float32]:
+    ground = grounds[int(rng.integers(len(grounds)))]
+    y, x = (int(rng.integers(0, n - side + 1)) for n in ground.shape[:2])
+    return ground[y : y + side, x : x + side].copy()
+
+
+def _covers(box: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    common = np.prod(np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None))
+    return bool(common > 0.15 * min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2])))
+
+
+def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
+    """Put the parts of a head in the wrong order: skin and hair are no face."""
+    sprite = store[int(rng.integers(len(store)))]
+    rgba = sprite.rgba.copy()
+    part = SIDE // 3
+    order = rng.permutation(9) if rng.random() < 0.6 else rng.integers(0, 9, 9)
+    for to, of in enumerate(order):
+        (a, b), (c, d) = (np.array(divmod(int(n), 3)) * part for n in (to, of))
+        rgba[a : a + part, b : b + part] = sprite.rgba[c : c + part, d : d + part]
+    height, width = picture.shape[:2]
+    across = rng.uniform(20, 0.6 * height)
+    place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+    matrix = _similarity(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place)
+    put(picture, Sprite(rgba, sprite.points, sprite.seen), matrix)
+
+
+def _hide(rng: np.random.Generator, picture: NDArray[np.float32], box: NDArray[np.float64]) -> None:
+    """Cover part of a face by something of one colour."""
+    extent = box[2:] - box[:2]
+    side = float(extent.max())
+    colour = tuple(float(value) for value in rng.uniform(0, 255, 3))
+    start = box[:2] + rng.uniform(-0.1, 1.1, 2) * extent
+    if rng.random() < 0.5:
+        shape = (start + rng.normal(0, 0.22 * side, (5, 2))).astype(np.int32)
+        cv2.fillPoly(picture, [shape], colour, cv2.LINE_AA)
+    else:
+        end = start + rng.normal(0, side, 2)
+        ends = [(int(x), int(y)) for x, y in (start, end)]
+        cv2.line(picture, ends[0], ends[1], colour, max(1, int(side * rng.uniform(0.03, 0.2))), cv2.LINE_AA)
