@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from facefusion_ros.engines.chain import EngineSettings
 from facefusion_ros.engines.ort import OrtSettings
+from facefusion_ros.engines.reduced import Precision
 from facefusion_ros.ros.parameters import Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PRECISIONS = ('fp32', 'fp16', 'int8', 'int8_keep_regions')
+PRECISIONS = tuple(precision.value for precision in Precision)
 
 RUNTIME = (
     Parameter('engine', 'onnxruntime', 'Engines for the networks, best first: tensorrt,onnxruntime', fixed=True),
