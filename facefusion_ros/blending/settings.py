@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facefusion_ros.errors import FacefusionError
+from facefusion_ros.errors import require
 
 Rotation = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
@@ -14,13 +14,9 @@ IDENTITY_MOUNTING: Rotation = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.
 """IMU body (REP-103: x forward, y left, z up) to optical frame (x right, y down, z into the picture)."""
 
 
-class BlendSettingError(FacefusionError):
-    """A setting lies outside its range; the text names it and the range."""
-
-
 @dataclass(frozen=True, slots=True)
 class BlendSettings:
-    """Settings of the blender; raises BlendSettingError where one lies outside its range."""
+    """Settings of the blender."""
 
     feather: float = 0.12
     """Width of the soft rim along the patch's edge, fraction of the patch's size, 0 to 0.5."""
@@ -38,17 +34,19 @@ class BlendSettings:
     """Rotation that takes a vector of the IMU frame to the optical frame, row by row."""
 
     def __post_init__(self) -> None:
-        _within('feather', self.feather, 0.0, 0.5)
-        _within('colour_strength', self.colour_strength, 0.0, 1.0)
-        _within('chroma_strength', self.chroma_strength, 0.0, 1.0)
-        _within('colour_time_constant_s', self.colour_time_constant_s, 0.0, 60.0)
-        _within('light_step_ratio', self.light_step_ratio, 1.05, 100.0)
+        """Raise SettingError where a setting is out of range."""
         rotation = np.asarray(self.r_optical_imu, np.float64)
         proper = rotation.shape == (3, 3) and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-        if not (proper and np.linalg.det(rotation) > 0.0):
-            raise BlendSettingError('r_optical_imu is not a rotation: give three orthonormal right-handed rows')
-
-
-def _within(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise BlendSettingError(f'{name} is {value}: give a number from {least} to {most}')
+        require(
+            self,
+            {
+                'feather must be 0 to 0.5': 0 <= self.feather <= 0.5,
+                'colour_strength must be 0 to 1': 0 <= self.colour_strength <= 1,
+                'chroma_strength must be 0 to 1': 0 <= self.chroma_strength <= 1,
+                'colour_time_constant_s must be 0 to 60': 0 <= self.colour_time_constant_s <= 60,
+                'light_step_ratio must be 1.05 to 100': 1.05 <= self.light_step_ratio <= 100,
+                'r_optical_imu must be a rotation, three orthonormal right-handed rows': bool(
+                    proper and np.linalg.det(rotation) > 0
+                ),
+            },
+        )

@@ -16,6 +16,7 @@ from facefusion_ros.engines.engine import DeviceMemoryError, Engine, EngineError
 from facefusion_ros.engines.frame_map import FrameMap
 from facefusion_ros.engines.kernels.launch import FaceKernels
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+from facefusion_ros.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,11 +47,14 @@ class EngineSettings:
     """Device memory that the native engines of this process share, weights aside; the first to be loaded takes it."""
 
     def __post_init__(self) -> None:
-        if not self.chain:
-            raise EngineError('no engine is given: name at least onnxruntime')
-        for name in self.chain:
-            if name not in ENGINES:
-                raise EngineError(f'there is no engine {name!r}: choose from {", ".join(ENGINES)}')
+        """Raise SettingError where a setting is out of range."""
+        require(
+            self,
+            {
+                'chain must name at least one engine, such as onnxruntime': bool(self.chain),
+                f'chain must be of {", ".join(ENGINES)}': all(name in ENGINES for name in self.chain),
+            },
+        )
 
 
 def load_engine(

@@ -19,6 +19,7 @@ from facefusion_ros.engines.open_shapes import dimensions, has_external_data, pa
 from facefusion_ros.engines.optimised import LARGE_BYTES, OptimisedGraphs, Part, Recipe, digest, instructions
 from facefusion_ros.engines.providers import CPU, Provider, options, provider
 from facefusion_ros.engines.refusal import failure, refusal
+from facefusion_ros.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,14 +88,16 @@ class OrtSettings:
     """Shapes for inputs that the file leaves open; what follows from them is fixed and optimised for."""
 
     def __post_init__(self) -> None:
-        if not self.providers:
-            raise EngineError('no provider is given: name at least cpu')
-        if self.missing not in {'error', 'warn'}:
-            raise EngineError(f'missing is {self.missing!r}: choose error or warn')
-        if self.threads < 0:
-            raise EngineError(f'{self.threads} threads cannot be: give 0 or more')
-        if self.spin_us < 0:
-            raise EngineError(f'{self.spin_us} microseconds of spinning cannot be: give 0 or more')
+        """Raise SettingError where a setting is out of range."""
+        require(
+            self,
+            {
+                'providers must name at least one, such as cpu': bool(self.providers),
+                'missing must be error or warn': self.missing in {'error', 'warn'},
+                'threads must be 0 or more': self.threads >= 0,
+                'spin_us must be 0 or more': self.spin_us >= 0,
+            },
+        )
 
 
 class OrtEngine:

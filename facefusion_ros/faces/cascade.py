@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.errors import require as require  # noqa: PLC0414  personas.patches still takes it from here
 from facefusion_ros.faces.alignment import apply, similarity
 from facefusion_ros.faces.face import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from cv2.typing import MatLike
     from numpy.typing import NDArray
@@ -68,13 +69,6 @@ CASCADE_FOLDERS = (getattr(getattr(cv2, 'data', None), 'haarcascades', ''), '/us
 _SAME_FACE = 0.3
 
 
-def require(settings: object, rules: Mapping[str, bool]) -> None:
-    """Raise ValueError naming the first rule that is not kept; a rule's first word is the setting it is about."""
-    for rule, kept in rules.items():
-        if not kept:
-            raise ValueError(f'{rule}, not {getattr(settings, rule.split()[0])!r}')
-
-
 class CascadeMissingError(FacefusionError):
     """OpenCV came without its cascades."""
 
@@ -97,7 +91,7 @@ class CascadeSettings:
     """Where no upright face is found: rolls of the head to try, degrees clockwise as seen in the image."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap, require
+from facefusion_ros.errors import require
+from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap
 from facefusion_ros.faces.flow import Flow, alike
 from facefusion_ros.faces.tracker import Track, assign
 
@@ -48,7 +49,7 @@ class FinderSettings:
     """Faces are followed in a picture reduced to this size."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

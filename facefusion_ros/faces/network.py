@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import ARCFACE_112
-from facefusion_ros.faces.cascade import box_around, overlap, require
+from facefusion_ros.faces.cascade import box_around, overlap
 from facefusion_ros.faces.decoders import DECODERS, overlaps, suppress
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.feed import Feed
@@ -60,7 +61,7 @@ class NetworkSettings:
     """Boxes that overlap the best one by more than this are averaged with it, weighted by score; 1: none are."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
-from facefusion_ros.faces.cascade import require
+from facefusion_ros.errors import require
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 from facefusion_ros.models.entry import Role
 from facefusion_ros.personas.enhancer import read_plane
@@ -48,7 +48,7 @@ class BackgroundSettings:
     takes 16 times as long with a network of scale 4. Divides the scale; read when the network is loaded."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

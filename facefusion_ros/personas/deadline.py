@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import cv2
 import numpy as np
 
+from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import similarity, whole_face
-from facefusion_ros.faces.cascade import require
 from facefusion_ros.personas.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class DeadlineSettings:
     """Older enhanced patches are not shown; faces that were not asked for in this time are forgotten."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

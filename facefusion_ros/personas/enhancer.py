@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import invert, similarity
-from facefusion_ros.faces.cascade import require
 from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 from facefusion_ros.models.entry import Role
@@ -38,7 +38,7 @@ class EnhancerSettings:
     """CodeFormer's weight: 0 invents the most detail, 1 stays closest to what is there. Others have none."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise SettingError where a setting is out of range."""
         require(
             self,
             {

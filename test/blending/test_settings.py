@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from facefusion_ros.blending.settings import BlendSettingError, BlendSettings
+from facefusion_ros.blending.settings import BlendSettings
+from facefusion_ros.errors import SettingError
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,6 @@ from facefusion_ros.blending.settings import BlendSettingError, BlendSettings
     ],
 )
 def test_a_setting_outside_its_range_is_refused_by_name_in_one_line(wrong):
-    with pytest.raises(BlendSettingError, match=next(iter(wrong))) as refusal:
+    with pytest.raises(SettingError, match=f'^{next(iter(wrong))} must ') as refusal:
         BlendSettings(**wrong)
     assert '\n' not in str(refusal.value)

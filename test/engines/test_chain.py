@@ -13,6 +13,7 @@ from facefusion_ros.engines.device import device_of
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError
 from facefusion_ros.engines.kernels import launch
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
+from facefusion_ros.errors import SettingError
 
 _spec = importlib.util.spec_from_file_location('fake_tensorrt', Path(__file__).with_name('fake_tensorrt.py'))
 fake_tensorrt = importlib.util.module_from_spec(_spec)
@@ -168,9 +169,9 @@ def test_closed(nets, saved, picture):
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(EngineError, match="there is no engine 'gpu': choose from tensorrt, onnxruntime"):
+    with pytest.raises(SettingError, match=r"^chain must be of tensorrt, onnxruntime, not \('gpu',\)$"):
         EngineSettings(('gpu',))
-    with pytest.raises(EngineError, match='no engine is given'):
+    with pytest.raises(SettingError, match=r'^chain must name at least one engine, such as onnxruntime, not \(\)$'):
         EngineSettings(())
 
 

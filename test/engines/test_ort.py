@@ -2,6 +2,7 @@ import gc
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -20,6 +21,7 @@ from onnx import TensorProto, helper
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError, TensorSpec
 from facefusion_ros.engines.optimised import fingerprint
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings, cores
+from facefusion_ros.errors import SettingError
 
 
 def buffers(engine):
@@ -385,7 +387,9 @@ class TestProviders:
         [{'providers': ()}, {'missing': 'hope'}, {'spin_us': -1}, {'threads': -1}],
     )
     def test_settings_that_cannot_be(self, bad):
-        refusal(lambda: OrtSettings(**bad))
+        ((name, value),) = bad.items()
+        with pytest.raises(SettingError, match=f'^{name} must .*, not {re.escape(repr(value))}$'):
+            OrtSettings(**bad)
 
     def test_an_unknown_name(self, nets, saved):
         said = refusal(lambda: OrtEngine(saved(nets.blur()), OrtSettings(providers=('gpu',))))
