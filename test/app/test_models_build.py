@@ -200,7 +200,7 @@ def edit(built, field, value, stem='mine-int8-onnxruntime'):
             ('swapper', '--precision', 'int8_keep_regions'),
             'int8_keep_regions is for enhancers, and swapper is a swapper',
         ),
-        (('mine', '--precision', 'fp16', '--engine', 'gpu'), "there is no engine 'gpu'"),
+        (('mine', '--precision', 'fp16', '--engine', 'gpu'), "chain must be of tensorrt, onnxruntime, not ('gpu',)"),
         (('mine', '--precision', 'fp16', '--providers', 'cuda'), 'CUDAExecutionProvider|provider cuda'),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_network_of_the_store_finds_the_face(listener, start, frames, scene):
     [
         ({'model': 'nobody'}, "no model is named 'nobody'"),
         ({'model': 'arcface'}, 'is a recognition (arcface), not a detector'),
-        ({'model': 'yunet', 'engine': 'abacus'}, "there is no engine 'abacus'"),
+        ({'model': 'yunet', 'engine': 'abacus'}, "chain must be of tensorrt, onnxruntime, not ('abacus',)"),
         ({'model': 'yunet', 'providers': 'cuda'}, 'cuda'),
     ],
 )

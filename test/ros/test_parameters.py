@@ -28,7 +28,7 @@ REFUSED_AT_START = {
         ('colour_strength', 1, 'must be a decimal number'),
         ('colour_strength', 1.5, 'from 0 to 1'),
         ('imu_rotation', '[1.0, 2.0]', '9 of a 3x3 rotation'),
-        ('imu_rotation', '[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0]', 'not a rotation'),
+        ('imu_rotation', '[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0]', 'must be a rotation'),
     ],
     'gyro': [('rate_hz', 300.0, '1000 divided by a whole number'), ('address', 200, 'from 3 to 119')],
     'swapper': [
@@ -124,7 +124,7 @@ def test_values_that_will_not_do_are_refused_at_the_start_in_one_line(ros, name)
         ('blender', {'colour_strength': 1}, 'Wrong parameter type'),
         ('blender', {'gyro_prediction': 'yes'}, 'Wrong parameter type'),
         ('blender', {'imu_rotation': [1.0, 2.0, 3.0]}, 'has 3 numbers: give the 9'),
-        ('blender', {'imu_rotation': [1.0] * 9}, 'not a rotation'),
+        ('blender', {'imu_rotation': [1.0] * 9}, 'must be a rotation'),
     ],
 )
 def test_values_that_will_not_do_are_refused_at_run_time_with_a_reason(awake, node, values, reason):
