@@ -38,8 +38,8 @@ class RunSettings:
     workers: int = 1
     """Processes that draw batches."""
     save_every: int = 200
-    half: bool = True
-    """Whether the forward pass is in bfloat16."""
+    half: bool = False
+    """Whether the forward pass is in bfloat16; it pays on GPUs, and on CPUs with matrix instructions for it."""
 
 
 class _Batches(IterableDataset[Batch]):
