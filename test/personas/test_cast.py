@@ -176,6 +176,13 @@ def test_the_recogniser_is_asked_seldom_once_all_is_known() -> None:
     assert abs(asked[2] - asked[3]) <= 1
 
 
+def test_everyone_in_a_crowd_has_a_turn_before_anyone_has_a_second() -> None:
+    cast, eyes = Cast('identity', references=REFERENCES), Eyes(**{f't{i}': STRANGER for i in range(1, 16)})
+    for _ in range(15):
+        tracks(cast, *range(1, 16), embed=eyes)
+    assert sorted(eyes.asked) == list(range(1, 16))
+
+
 def test_a_known_face_that_looks_away_stays_and_one_that_is_another_goes() -> None:
     cast, eyes = Cast('identity', 2, references=REFERENCES), Eyes(t1=0)
     assert tracks(cast, 1, embed=eyes) == {1: 0}

@@ -1,6 +1,7 @@
 """Every kind of network, real ones of tiny size, on a photograph."""
 
 import contextlib
+import threading
 import tracemalloc
 from dataclasses import replace
 
@@ -231,13 +232,17 @@ def test_the_enhanced_patch_of_one_persona_is_never_shown_for_another(maker, pho
     late = maker('ada', model='inswapper', enhancer='codeformer_256', deadline=PATIENT)
     enhanced = patch_of(late, photo, face)[1]
     late.settings = replace(late.settings, deadline=HASTY)
-    block(late)
-    moved = patch_of(late, photo, face)[1]
-    seen = enhanced[..., 3] == 255
-    np.testing.assert_allclose(moved[seen].astype(int), enhanced[seen], atol=1)
-    late.show(maker('bea', model='inswapper').settings.personas)
-    plain = patch_of(maker('bea', model='inswapper'), photo, face)[1]
-    np.testing.assert_array_equal(patch_of(late, photo, face)[1], plain)
+    go_on = threading.Event()
+    late._enhancer.enhance = lambda *_: go_on.wait(60)
+    try:
+        moved = patch_of(late, photo, face)[1]
+        seen = enhanced[..., 3] == 255
+        np.testing.assert_allclose(moved[seen].astype(int), enhanced[seen], atol=1)
+        late.show(maker('bea', model='inswapper').settings.personas)
+        plain = patch_of(maker('bea', model='inswapper'), photo, face)[1]
+        np.testing.assert_array_equal(patch_of(late, photo, face)[1], plain)
+    finally:
+        go_on.set()
 
 
 def block(maker, error=None):
@@ -392,6 +397,26 @@ def test_a_persona_that_is_refused_changes_nothing(maker, photo, face, folder) -
         assert made._identities._loaded is None
 
 
+@pytest.fixture
+def running(monkeypatch):
+    """The engines that are loaded and not closed yet."""
+    engines = []
+    init, close = OrtEngine.__init__, OrtEngine.close
+
+    def load(self, *words, **named):
+        init(self, *words, **named)
+        engines.append(self)
+
+    def let_go(self):
+        close(self)
+        if self in engines:
+            engines.remove(self)
+
+    monkeypatch.setattr(OrtEngine, '__init__', load)
+    monkeypatch.setattr(OrtEngine, 'close', let_go)
+    return engines
+
+
 @pytest.mark.parametrize(
     ('personas', 'settings', 'kind', 'match'),
     [
@@ -412,18 +437,32 @@ def test_a_persona_that_is_refused_changes_nothing(maker, photo, face, folder) -
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line_and_all_is_closed(
-    maker, monkeypatch, personas, settings, kind, match
+    maker, running, personas, settings, kind, match
 ) -> None:
-    running = []
-    init, close = OrtEngine.__init__, OrtEngine.close
-    monkeypatch.setattr(OrtEngine, '__init__', lambda self, *w, **n: (init(self, *w, **n), running.append(self))[0])
-    monkeypatch.setattr(
-        OrtEngine, 'close', lambda self: (close(self), running.remove(self) if self in running else 0)[0]
-    )
     with pytest.raises(kind, match=match) as error:
         maker(*personas, **settings)
     assert isinstance(error.value, FacefusionError)
     assert '\n' not in str(error.value)
+    assert running == []
+
+
+def test_whatever_goes_wrong_late_what_was_loaded_is_closed(maker, folder, running, monkeypatch) -> None:
+    known = {'selection': 'identity', 'references': (str(folder / 'cleo' / 'cleo.npy'),)}
+    everything = {'model': 'inswapper', 'enhancer': 'codeformer_256', 'occlusion': 'xseg', 'deadline': PATIENT}
+    with pytest.raises(ModelError):
+        maker('ada', **known, **everything | {'enhancer': 'nosuch'})
+    assert running == []
+    made = maker('ada', **known, **everything)
+    assert len(running) == len(made.providers) == 4
+    made.close()
+    assert running == []
+
+    def damaged(*_):
+        raise ModelError('cut short')
+
+    monkeypatch.setattr(stored, 'read_weight', damaged)
+    with pytest.raises(ModelError, match='cut short'):
+        maker('ada', model='inswapper')
     assert running == []
 
 
