@@ -92,8 +92,8 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
     for name, s in (('smile_left', 1), ('smile_right', -1)):
         half = step(s * x, -9.0, 11.0)
         lips = np.exp(-0.5 * ((y + 68) / 9) ** 2) * np.exp(-0.5 * (x / 34) ** 2)
-        sideways = 7.5 * np.tanh(ax / 22) / np.tanh(26 / 22) * lips
-        up = 6.0 * corner - 0.6 * at(0, -68, 9, 5) + 2.8 * at(38, -46, 13, 12) + 1.0 * at(33, -22, 14, 8)
+        sideways = 8.5 * np.tanh(ax / 22) / np.tanh(26 / 22) * lips
+        up = 8.0 * corner - 0.4 * at(0, -74, 10, 5) + 0.8 * at(0, -61, 12, 4) + 2.8 * at(38, -46, 13, 12) + 1.0 * at(33, -22, 14, 8)
         up = up + 1.5 * at(15, -41, 8, 6) * 0.6
         fore = 3.4 * at(38, -37, 11, 10) - 4.6 * corner * at(26, -68, 14, 12) - 1.8 * at(0, -68, 18, 9)
         fore = fore - 1.6 * np.exp(-0.5 * ((ax - (20.0 + 0.55 * (-44.0 - y))) / 3.2) ** 2) * step(y, -78, -62) * step(y, -38, -48)
@@ -107,9 +107,9 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
         dz=6.0 * at(0, -68, 13, 9) - 0.5 * at(30, -66, 9, 12),
     )
     over = np.maximum(upper, step(y, -67, -63)) * (y > -68.5)
-    fields['upper_raise'] = move(dy=5.0 * over * at(0, -63, 15, 8) * lip_core * 1.4 + 1.0 * at(14, -44, 8, 7), dz=-0.6 * over * at(0, -64, 16, 6))
+    fields['upper_raise'] = move(dy=5.0 * over * np.exp(-((np.abs(x) / 21) ** 3.0)) * np.exp(-0.5 * ((y + 63) / 8) ** 2) * lip_core * 1.4 + 1.0 * at(14, -44, 8, 7), dz=-0.6 * over * at(0, -64, 16, 6))
     under = (1 - upper) * (y < -66.5)
-    fields['lower_drop'] = move(dy=-4.5 * under * at(0, -72, 15, 9) * lip_core * 1.4, dz=-0.8 * under * at(0, -72, 15, 7))
+    fields['lower_drop'] = move(dy=-4.5 * under * np.exp(-((np.abs(x) / 21) ** 3.0)) * np.exp(-0.5 * ((y + 72) / 9) ** 2) * lip_core * 1.4, dz=-0.8 * under * at(0, -72, 15, 7))
     fields['press'] = move(dy=-0.42 * (y + 67.5) * at(0, -68, 24, 7), dz=-1.7 * at(0, -68, 22, 7))
     fields['brow_inner'] = move(dy=4.6 * at(13, 18, 9, 10) - 0.8 * at(44, 18, 9, 8), dz=0.5 * at(10, 27, 9, 6))
     for name, s in (('brow_left', 1), ('brow_right', -1)):

@@ -109,7 +109,7 @@ LOPSIDED = ('crooked_nose', 'crooked_mouth', 'crooked_eyes', 'crooked_jaw')
 MALE_MINUS_FEMALE = {
     'face_width': 1.0,
     'lower_height': 1.3,
-    'middle_height': 0.6,
+    'middle_height': 1.1,
     'brow_ridge': 1.5,
     'brow_height': -1.2,
     'brow_arch': -1.0,
@@ -131,6 +131,8 @@ MALE_MINUS_FEMALE = {
     'ear_size': 0.7,
 }
 """How far the average man is from the average woman, in standard deviations."""
+MEAN = {'mouth_height': 0.7, 'middle_height': -0.6, 'lower_height': -0.4}
+"""Where the average of women and men lies beside the sculpted head, in standard deviations."""
 CHILD_MINUS_ADULT = {
     'lower_height': -2.4,
     'middle_height': -2.2,

@@ -193,7 +193,7 @@ def shade(
                 if on > 0.01 and abs(u) < 66:
                     red, green, blue = red + on * (brow_r - red), green + on * (brow_g - green), blue + on * (brow_b - blue)
                     marks[y, x, 0] = on
-                polish = (0.25 + 0.75 * oil) * (1 - 0.7 * on) * (1 - 0.8 * hairy)
+                polish = (0.25 + 0.75 * oil) * (1 - 0.45 * dark) * (1 - 0.7 * on) * (1 - 0.8 * hairy)
                 if hairy > 0.003:
                     grain = _sample(tiles[2], tile_u * 3.0, tile_v * 1.1)
                     cover = min(max(hairy * 1.5 - 0.25 + 0.22 * grain, 0.0), 1.0) if hairy < 0.95 else 1.0
@@ -229,7 +229,7 @@ def shade(
                     green = (0.06 + (0.31 - 0.06) * w) * (1 - 0.25 * corner_red)
                     blue = (0.06 + (0.285 - 0.06) * w) * (1 - 0.22 * corner_red)
                 light_in = light_in * damp
-                polish, sharp = 0.8, 260.0
+                polish, sharp = 0.5, 800.0
                 marks[y, x, 1] = 1.0
             elif kind == HAIR:
                 strand = True
@@ -328,10 +328,10 @@ def shade(
                     eh = max(0.0, ex * hx + ey * hy + ez * hz)
                     fresnel = 0.035 + 0.965 * (1 - eh) ** 5
                     if kind == SKIN:
-                        glint = polish * (1.1 * nh ** (sharp * 0.55) + (0.9 + 2.5 * damp) * gloss * nh ** (sharp * (2.0 + 3.0 * damp)) * (1 + damp))
+                        glint = polish * (1.5 * nh ** (sharp * 0.45) + (0.9 + 2.5 * damp) * gloss * nh ** (sharp * (2.0 + 3.0 * damp)) * (1 + damp))
                         glint *= fresnel * 3.2 * d
                     elif kind == EYE:
-                        glint = 2.5 * nh**sharp * min(1.0, light_in * 1.5)
+                        glint = 3.5 * nh**sharp * min(1.0, light_in * 1.5)
                     else:
                         glint = polish * nh**sharp * (sharp + 8) * 0.04 * fresnel * 4.0
                     sr, sg, sb = sr + lamp_colour[q, 0] * glint * seen, sg + lamp_colour[q, 1] * glint * seen, sb + lamp_colour[q, 2] * glint * seen

@@ -16,11 +16,13 @@ from training.faces.head import body_share, pose_face, turn
 from training.faces.light import Material, hidden_light, shade
 from training.faces.mesh import bump
 from training.faces.parameters import Sensor
-from training.faces.parts import Part, grid_triangles, head, mouth_ring
+from training.faces.parts import Part, eye_ring, grid_triangles, head, mouth_ring
 from training.faces.personas import METAL, PERSONAS, ornaments
 from training.faces.raster import FAR, lamp_corners, moved, projected, rasterise, vertex_normals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from training.faces.head import Posed
@@ -222,7 +224,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     smile = max(0.0, p.expression.smile_left, p.expression.smile_right)
     raised = max(0.0, p.expression.brow_left, p.expression.brow_right)
     old = max(0.0, s.age - 0.25)
-    fold = np.array([old**1.3 * 0.8 + 0.35 * raised * old, old**1.2 * 0.8 + 0.20 * smile * s.age, 0.05 + 0.5 * s.age**1.5 + 0.22 * smile * (0.4 + s.age)], np.float32)
+    fold = np.array([old**1.3 * 0.5 + 0.3 * raised * old, old**1.2 * 0.7 + 0.20 * smile * s.age, 0.05 + 0.5 * s.age**1.5 + 0.22 * smile * (0.4 + s.age)], np.float32)
     values = np.array(
         [
             *((0.0, 0.0, 0.0, 0.0) if ceramic else (0.5 + s.age, 0.4 + 1.2 * s.uneven, s.freckles, 0.0)),
@@ -309,6 +311,7 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
         gaze = turn(p.expression.gaze_yaw - 1.5 * side, p.expression.gaze_pitch, 0.0)
         q, t, d, place, open_ = _eyeball(centre, float(radius), gaze, p.identity.eyes.lashes)
         scene.add(before(q), t, int(Region.EYE), int(Material.EYE), np.ones_like(q), normal=moved(d, np.zeros(3, np.float32), head_turn, np.zeros(3, np.float32)), plane=place, wet=open_)
+    _add_lashes(scene, p, posed, before)
     neck = float(np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max())
     c = wear.clothes(p.wear, neck)
     _add_piece(scene, c, body(c.position), Region.CLOTH)
@@ -340,13 +343,32 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     return scene, _project(flat, p.camera, size)
 
 
+def _add_lashes(scene: _Scene, p: FaceParameters, posed: Posed, before: Callable[[Floats], Floats]) -> None:
+    """Give the upper lids their lashes: a fringe of thin triangles, longer towards the temple."""
+    spread = np.linspace(-1, 1, 31)
+    for side in (-1, 1):
+        ring = eye_ring(1, side)
+        lid = posed.position[ring[: len(ring) // 2 + 1]]
+        at = np.linspace(0.8, len(lid) - 1.1, 31)
+        k = np.clip(at.astype(int), 0, len(lid) - 2)
+        foot = lid[k] + (at - k)[:, None] * (lid[k + 1] - lid[k])
+        long = (3.0 + 4.5 * p.identity.eyes.lashes) * (0.75 + 0.35 * spread) * np.where(np.arange(31) % 2, 1.0, 0.75)
+        away = np.stack([side * (0.15 + 0.45 * spread), 0.30 + 0 * spread, 0.75 + 0 * spread], 1)
+        tip = foot + away * long[:, None] + np.array([0, 0.9, 0.0])
+        along = (lid[k + 1] - lid[k]) / (np.linalg.norm(lid[k + 1] - lid[k], axis=1, keepdims=True) + 1e-6) * 0.45
+        points = np.stack([foot - along, foot + along, tip], 1).reshape(-1, 3).astype(np.float32)
+        way = np.repeat((tip - foot) / long[:, None], 3, 0).astype(np.float32)
+        dark = np.full((len(points), 3), 0.012, np.float32)
+        scene.add(before(points), np.arange(93, dtype=np.int32).reshape(-1, 3), int(Region.EYE), int(Material.HAIR), dark, normal=way)
+
+
 def _add_piece(scene: _Scene, piece: wear.Piece, position: Floats, region: Region) -> None:
     scene.add(position, piece.triangles, int(region), piece.material, piece.paint, plane=piece.plane, wet=piece.wet)
 
 
-def _add_strands(scene: _Scene, strands: hair.Strands, before: object, eye: Floats, region: Region) -> None:
+def _add_strands(scene: _Scene, strands: hair.Strands, before: Callable[[Floats], Floats], eye: Floats, region: Region) -> None:
     n, k = strands.points.shape[:2]
-    points = before(strands.points.reshape(-1, 3)).reshape(n, k, 3)  # type: ignore[operator]
+    points = before(strands.points.reshape(-1, 3)).reshape(n, k, 3)
     position, tangent, paint = (np.empty((n * k * 2, 3), np.float32) for _ in range(3))
     triangles = np.empty((n * (k - 1) * 2, 3), np.int32)
     hair.ribbons(points, strands.width, eye, strands.tint, position, tangent, paint, triangles)

@@ -10,7 +10,7 @@ import numpy as np
 from training.faces import background as backgrounds
 from training.faces.expression import Expression
 from training.faces.head import trait_names
-from training.faces.identity import CHILD_MINUS_ADULT, LOPSIDED, MALE_MINUS_FEMALE
+from training.faces.identity import CHILD_MINUS_ADULT, LOPSIDED, MALE_MINUS_FEMALE, MEAN
 from training.faces.occluders import WORN
 from training.faces.parameters import (
     Background,
@@ -88,7 +88,7 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
     sensor = sample_sensor(rng, s)
     # A camera sets its exposure by what it sees, though not all the way.
     bright = float(np.mean(tone_colour(identity.skin.tone))) * (light.ambient[0][1] + 0.5 * sum(lamp.colour[1] for lamp in light.lamps))
-    sensor = replace(sensor, exposure=sensor.exposure * (0.42 / bright) ** 0.68)
+    sensor = replace(sensor, exposure=sensor.exposure * (0.46 / bright) ** 0.58)
     return FaceParameters(
         identity=identity,
         wear=wear,
@@ -96,7 +96,7 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
         pose=pose,
         camera=sample_camera(rng, s),
         light=light,
-        background=Background(str(rng.choice(backgrounds.KINDS)), _seed(rng), float(rng.uniform(0.03, 0.75)) / sensor.exposure**0.8),
+        background=Background(str(rng.choice(backgrounds.KINDS)), _seed(rng), float(rng.uniform(0.03, 0.6)) / sensor.exposure**0.85),
         occluders=sample_occluders(rng, s, identity.skin.tone),
         sensor=sensor,
     )
@@ -117,7 +117,7 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
     sign = 0.5 if male else -0.5
     strength = 0.3 if child else rng.uniform(0.5, 1.3)
     for k, name in enumerate(names):
-        traits[k] += sign * strength * MALE_MINUS_FEMALE.get(name, 0.0)
+        traits[k] += MEAN.get(name, 0.0) + sign * strength * MALE_MINUS_FEMALE.get(name, 0.0)
         if child:
             traits[k] += rng.uniform(0.5, 1.0) * CHILD_MINUS_ADULT.get(name, 0.0)
         if name in LOPSIDED:
@@ -258,7 +258,7 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
     """Draw an expression: often calm, often a smile, sometimes speech, shouting, or a grimace."""
     k = s.expression
     e = Expression()
-    mood = rng.choice(['calm', 'smile', 'grin', 'speech', 'wide', 'grimace'], p=[0.24, 0.16, 0.22, 0.22, 0.08, 0.08])
+    mood = rng.choice(['calm', 'smile', 'grin', 'speech', 'wide', 'grimace'], p=[0.22, 0.16, 0.30, 0.18, 0.07, 0.07])
     u = rng.uniform
     if mood == 'smile':
         v = float(u(0.2, 0.9))
@@ -356,8 +356,8 @@ def sample_sensor(rng: Rng, s: Settings) -> Sensor:
         quality=int(u(30, 95)) if rng.random() < 0.7 else 0,
         resolution=float(u(0.25, 0.9)) if rng.random() < 0.2 * bad else 1.0,
         skew=float(rng.normal(0, 0.03)) if rng.random() < 0.08 * bad else 0.0,
-        contrast=float(rng.normal(0.05, 0.18)),
-        saturation=float(np.clip(rng.normal(1.0, 0.2), 0.0, 1.6)) if rng.random() > 0.04 else 0.0,
+        contrast=float(rng.normal(0.28, 0.18)),
+        saturation=float(np.clip(rng.normal(1.1, 0.2), 0.0, 1.6)) if rng.random() > 0.04 else 0.0,
         sharpen=float(u(0, 0.8)) if rng.random() < 0.2 else 0.0,
         seed=_seed(rng),
     )
