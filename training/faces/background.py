@@ -57,7 +57,11 @@ def draw(background: Background, width: int, height: int) -> Floats:
         out = np.ascontiguousarray(out)
         if kind == 'room':
             _room(rng, out)
-        for _ in range({'shapes': int(rng.integers(2, 9)), 'clutter': int(rng.integers(10, 40)), 'room': int(rng.integers(1, 6))}[kind]):
+        for _ in range(
+            {'shapes': int(rng.integers(2, 9)), 'clutter': int(rng.integers(10, 40)), 'room': int(rng.integers(1, 6))}[
+                kind
+            ]
+        ):
             _thing(rng, out)
     if kind != 'plain':
         sigma = rng.choice([0.0, 0.006, 0.015, 0.03]) * width
@@ -80,7 +84,17 @@ def _thing(rng: np.random.Generator, out: Floats) -> None:
         cv2.fillPoly(out, [np.int32(box)], c, cv2.LINE_AA)
     elif kind == 1:
         axes = (int(size / 2) + 1, int(size / 2 * rng.uniform(0.3, 1)) + 1)
-        cv2.ellipse(out, (x, y), axes, rng.uniform(0, 180), 0, 360, c, -1 if rng.random() < 0.7 else max(1, int(size / 12)), cv2.LINE_AA)
+        cv2.ellipse(
+            out,
+            (x, y),
+            axes,
+            rng.uniform(0, 180),
+            0,
+            360,
+            c,
+            -1 if rng.random() < 0.7 else max(1, int(size / 12)),
+            cv2.LINE_AA,
+        )
     elif kind == 2:
         cv2.line(out, (x, y), (int(rng.uniform(0, w)), int(rng.uniform(0, h))), c, max(1, int(size / 14)), cv2.LINE_AA)
     elif kind == 3:
@@ -97,7 +111,14 @@ def _thing(rng: np.random.Generator, out: Floats) -> None:
     else:
         for _ in range(int(rng.integers(3, 14))):
             p = (int(x + rng.normal() * size / 2), int(y + rng.normal() * size / 2))
-            cv2.circle(out, p, max(1, int(size * rng.uniform(0.02, 0.12))), tuple(v * rng.uniform(0.5, 1.5) for v in c), -1, cv2.LINE_AA)
+            cv2.circle(
+                out,
+                p,
+                max(1, int(size * rng.uniform(0.02, 0.12))),
+                tuple(v * rng.uniform(0.5, 1.5) for v in c),
+                -1,
+                cv2.LINE_AA,
+            )
 
 
 def _room(rng: np.random.Generator, out: Floats) -> None:
@@ -110,8 +131,20 @@ def _room(rng: np.random.Generator, out: Floats) -> None:
         bright = tuple(float(v) for v in rng.uniform(0.7, 2.0) * np.array([0.9, 0.95, 1.0]))
         cv2.rectangle(out, (x, y), (x + int(s * w), y + int(s * h * 1.2)), bright, -1)
         for k in range(1, int(rng.integers(1, 4))):
-            cv2.line(out, (x + int(k * s * w / 3), y), (x + int(k * s * w / 3), y + int(s * h * 1.2)), tuple(float(v) for v in _colour(rng)), max(1, w // 60))
+            cv2.line(
+                out,
+                (x + int(k * s * w / 3), y),
+                (x + int(k * s * w / 3), y + int(s * h * 1.2)),
+                tuple(float(v) for v in _colour(rng)),
+                max(1, w // 60),
+            )
     if rng.random() < 0.4:
         for k in range(int(rng.integers(1, 4))):
             yy = int(h * (0.1 + 0.2 * k))
-            cv2.rectangle(out, (0, yy), (int(w * rng.uniform(0.3, 1)), yy + max(1, h // 40)), tuple(float(v) for v in _colour(rng)), -1)
+            cv2.rectangle(
+                out,
+                (0, yy),
+                (int(w * rng.uniform(0.3, 1)), yy + max(1, h // 40)),
+                tuple(float(v) for v in _colour(rng)),
+                -1,
+            )

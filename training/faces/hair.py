@@ -24,7 +24,25 @@ if TYPE_CHECKING:
 STYLES = ('bald', 'cropped', 'short', 'side', 'back', 'fringe', 'bob', 'long', 'tied', 'curly', 'afro', 'spiky')
 # Where the hair of the head begins on the unfolded head: distance around from the midline, height.
 _HAIRLINE = np.array(
-    [(0, 73), (18, 74), (36, 71), (50, 62), (62, 46), (73, 34), (81, 24), (87, 8), (90, -14), (101, -16), (104, 4), (109, 20), (119, 16), (127, -14), (138, -58), (160, -76), (220, -80)],
+    [
+        (0, 73),
+        (18, 74),
+        (36, 71),
+        (50, 62),
+        (62, 46),
+        (73, 34),
+        (81, 24),
+        (87, 8),
+        (90, -14),
+        (101, -16),
+        (104, 4),
+        (109, 20),
+        (119, 16),
+        (127, -14),
+        (138, -58),
+        (160, -76),
+        (220, -80),
+    ],
     np.float64,
 )
 
@@ -82,13 +100,17 @@ def _roots(jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:  # noqa: FBT0
     rng = np.random.default_rng(3)
     t = h.triangles[h.part_of_triangle == Part.SKIN]
     mid = h.plane[t].mean(1)
-    use = (mid[:, 1] < 0) & (mid[:, 1] > -130) & (np.abs(mid[:, 0]) < 100) if jaw else mid[:, 1] > np.minimum(hairline(mid[:, 0], 0.0) - 3, 115)
+    use = (
+        (mid[:, 1] < 0) & (mid[:, 1] > -130) & (np.abs(mid[:, 0]) < 100)
+        if jaw
+        else mid[:, 1] > np.minimum(hairline(mid[:, 0], 0.0) - 3, 115)
+    )
     t = t[use]
     a, b, c = (h.position[t[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     # Stratified along the triangles' running area, so that few points already cover everything evenly.
     n = 6000
-    order = np.argsort((h.plane[t].mean(1) @ [1.0, 0.37]))
+    order = np.argsort(h.plane[t].mean(1) @ [1.0, 0.37])
     t, area = t[order], area[order]
     edge = np.cumsum(area) / area.sum()
     pick = np.searchsorted(edge, (np.arange(n) + rng.random(n)) / n)
@@ -96,13 +118,30 @@ def _roots(jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:  # noqa: FBT0
     w = rng.dirichlet((1, 1, 1), n)
     shuffle = rng.permutation(n)
     corners, weights = t[pick][shuffle], w[shuffle]
-    return corners.astype(np.int32), weights.astype(np.float32), (h.plane[corners] * weights[..., None]).sum(1).astype(np.float32)
+    return (
+        corners.astype(np.int32),
+        weights.astype(np.float32),
+        (h.plane[corners] * weights[..., None]).sum(1).astype(np.float32),
+    )
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _grow(
-    root: Floats, up: Floats, flow: int, part: float, length: Floats, joints: int, lift: float, weight: float, wander: float,
-    stiff: float, curl: float, chance: Floats, skull: Floats, tail: Floats, out: Floats,
+    root: Floats,
+    up: Floats,
+    flow: int,
+    part: float,
+    length: Floats,
+    joints: int,
+    lift: float,
+    weight: float,
+    wander: float,
+    stiff: float,
+    curl: float,
+    chance: Floats,
+    skull: Floats,
+    tail: Floats,
+    out: Floats,
 ) -> None:
     """Write strands (n, joints + 1, 3). skull (k, 7): ellipsoids, centre, radii, and how far hair stays off."""
     n = root.shape[0]
@@ -166,14 +205,25 @@ def _grow(
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def ribbons(
-    strands: Floats, width: float, eye: Floats, tint: Floats, position: Floats, tangent: Floats, paint: Floats, triangles: NDArray[np.int32]
+    strands: Floats,
+    width: float,
+    eye: Floats,
+    tint: Floats,
+    position: Floats,
+    tangent: Floats,
+    paint: Floats,
+    triangles: NDArray[np.int32],
 ) -> None:
     """Turn strands (n, k, 3) before the camera into ribbons facing eye: 2 k vertices and 2 (k - 1) triangles each."""
     n, k = strands.shape[0], strands.shape[1]
     for s in range(n):
         for q in range(k):
             a, b = max(q - 1, 0), min(q + 1, k - 1)
-            tx, ty, tz = strands[s, b, 0] - strands[s, a, 0], strands[s, b, 1] - strands[s, a, 1], strands[s, b, 2] - strands[s, a, 2]
+            tx, ty, tz = (
+                strands[s, b, 0] - strands[s, a, 0],
+                strands[s, b, 1] - strands[s, a, 1],
+                strands[s, b, 2] - strands[s, a, 2],
+            )
             one = 1.0 / math.sqrt(tx * tx + ty * ty + tz * tz + 1e-9)
             tx, ty, tz = tx * one, ty * one, tz * one
             vx, vy, vz = eye[0] - strands[s, q, 0], eye[1] - strands[s, q, 1], eye[2] - strands[s, q, 2]
@@ -183,7 +233,11 @@ def ribbons(
             for e in range(2):
                 v = (s * k + q) * 2 + e
                 sign = 1.0 if e else -1.0
-                position[v, 0], position[v, 1], position[v, 2] = strands[s, q, 0] + sign * sx, strands[s, q, 1] + sign * sy, strands[s, q, 2] + sign * sz
+                position[v, 0], position[v, 1], position[v, 2] = (
+                    strands[s, q, 0] + sign * sx,
+                    strands[s, q, 1] + sign * sy,
+                    strands[s, q, 2] + sign * sz,
+                )
                 tangent[v, 0], tangent[v, 1], tangent[v, 2] = tx, ty, tz
                 for c in range(3):
                     paint[v, c] = tint[s, c] * (0.72 + 0.4 * q / (k - 1.0))
@@ -231,7 +285,11 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     crown = position[head_top()]
     length = hair.length * (0.65 + 0.55 * chance[:, 0])
     high = step(place[use, 1].astype(np.float64), *((55.0, 98.0) if hair.style == 'spiky' else (20.0, 62.0)))
-    sides = 1.0 if hair.style in ('long', 'bob', 'curly', 'afro', 'tied', 'fringe') else (0.12 + 0.88 * high if hair.style == 'spiky' else 0.3 + 0.7 * high)
+    sides = (
+        1.0
+        if hair.style in ('long', 'bob', 'curly', 'afro', 'tied', 'fringe')
+        else (0.12 + 0.88 * high if hair.style == 'spiky' else 0.3 + 0.7 * high)
+    )
     length = (length * sides).astype(np.float32)
     if hair.style == 'fringe':
         length = np.where((root[:, 2] > 20), np.minimum(length, 62 + 12 * chance[:, 1]), length).astype(np.float32)
@@ -253,7 +311,15 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     return Strands(out, _tint(hair.colour, hair.grey, chance), comb.width * density**-0.6)
 
 
-def grow_beard(mask: Floats, length: float, colour: tuple[float, float, float], grey: float, seed: int, position: Floats, normal: Floats) -> Strands | None:
+def grow_beard(
+    mask: Floats,
+    length: float,
+    colour: tuple[float, float, float],
+    grey: float,
+    seed: int,
+    position: Floats,
+    normal: Floats,
+) -> Strands | None:
     """Return the strands of a beard that grows where mask (V,) is above a half."""
     corners, weights, place = _roots(True)
     use = np.flatnonzero((mask[corners] * weights).sum(1) > 0.45)[:700]
@@ -263,7 +329,9 @@ def grow_beard(mask: Floats, length: float, colour: tuple[float, float, float], 
     root = np.einsum('nc,ncd->nd', weights, position[corners]).astype(np.float32)
     up = np.einsum('nc,ncd->nd', weights, normal[corners]).astype(np.float32)
     chance = np.random.default_rng(seed).random((len(use), 6), np.float32)
-    direction = np.stack([0.25 * np.sign(root[:, 0]), -0.9 + 0 * root[:, 0], 0.1 + 0 * root[:, 0]], 1).astype(np.float32)
+    direction = np.stack([0.25 * np.sign(root[:, 0]), -0.9 + 0 * root[:, 0], 0.1 + 0 * root[:, 0]], 1).astype(
+        np.float32
+    )
     direction += 0.35 * up + 0.5 * (chance[:, :3] - 0.5)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     # Kept short over the mouth.

@@ -30,7 +30,8 @@ _LID_FOLLOWS = (1.0, 1.0, 0.86, 0.6, 0.22, 0.0, 0.0)
 @dataclass(frozen=True)
 class Posed:
     """A head before it is turned: position (V, 3) of the vertices of `parts.head`; of each eye (2, 3) the centre of
-    its ball, the side with x < 0 first, and (2,) its radius; millimetres."""
+    its ball, the side with x < 0 first, and (2,) its radius; millimetres.
+    """
 
     position: Floats
     eye_centre: Floats
@@ -109,13 +110,19 @@ def pose_face(traits: tuple[float, ...], expression: Expression) -> Posed:
     lining = p[h.lining_start :]
     middle = hang[:n_mouth].mean(0) - np.array([0, 0, 34], np.float32)
     m = depth[:n_mouth]
-    lining[:n_mouth] = np.where(m == 0, hang[:n_mouth], np.where(m == 1, hang[:n_mouth] + (middle - hang[:n_mouth]) * np.array([-0.1, -0.3, 0.65], np.float32), middle))
+    lining[:n_mouth] = np.where(
+        m == 0,
+        hang[:n_mouth],
+        np.where(m == 1, hang[:n_mouth] + (middle - hang[:n_mouth]) * np.array([-0.1, -0.3, 0.65], np.float32), middle),
+    )
     count = (len(lining) - n_mouth) // 2
     for k, start in ((1, n_mouth), (0, n_mouth + count)):
         part = slice(start, start + count)
         d = depth[part.start : part.stop]
         to = eyes[k] + np.array([0, 0, 2], np.float32)
-        lining[part] = hang[part] + (to - hang[part]) * np.array([0.0, 0.45, 0.95], np.float32)[d.astype(int)[:, 0]][:, None]
+        lining[part] = (
+            hang[part] + (to - hang[part]) * np.array([0.0, 0.45, 0.95], np.float32)[d.astype(int)[:, 0]][:, None]
+        )
     return Posed(p, eyes, radius)
 
 
@@ -137,7 +144,9 @@ def _open_jaw(p: Floats, weight: Floats, e: Expression) -> None:
     p[follows] = q
 
 
-def _move_lids(p: Floats, b: _Basis, k: int, closed: float, e: Expression, centre: Floats, radius: float, side: int) -> None:
+def _move_lids(
+    p: Floats, b: _Basis, k: int, closed: float, e: Expression, centre: Floats, radius: float, side: int
+) -> None:
     v = b.lids[k]
     q = p[v]
     ring = b.lid_ring
@@ -161,7 +170,8 @@ def _move_lids(p: Floats, b: _Basis, k: int, closed: float, e: Expression, centr
 
 def turn(yaw: float, pitch: float, roll: float) -> Floats:
     """Return the (3, 3) rotation of a head turned by degrees: yaw to the right of the picture, pitch up, roll
-    clockwise in the picture; the head rolls last."""
+    clockwise in the picture; the head rolls last.
+    """
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])

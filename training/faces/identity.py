@@ -82,7 +82,9 @@ def trait_fields(p: Points, part: NDArray[np.int32], plane: Points) -> dict[str,
         'lip_protrusion': move(dz=1.8 * at(0, -68, 22, 11)),
         'cupid_bow': move(dy=0.6 * at(6, -59.5, 3, 2.5) - 0.5 * at(0, -60.5, 2.4, 2.5)),
         'jaw_width': move(dx=0.06 * x * jaw_side),
-        'jaw_angle': move(dx=2.0 * side * bump(x, y, 50, -72, 12, 14) * on_skin, dy=-2.0 * bump(x, y, 50, -80, 12, 14) * on_skin),
+        'jaw_angle': move(
+            dx=2.0 * side * bump(x, y, 50, -72, 12, 14) * on_skin, dy=-2.0 * bump(x, y, 50, -80, 12, 14) * on_skin
+        ),
         'chin_width': move(dx=2.4 * np.tanh(x / 16) * at(0, -103, 30, 12) * chin_part(-130, -112)),
         'chin_projection': move(dz=2.8 * at(0, -101, 22, 13)),
         'chin_height': move(dy=-2.2 * step(y, -84, -106) * step(z, 0, 60) * (1 - neck)),

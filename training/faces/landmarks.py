@@ -138,4 +138,3 @@ def landmarks(picture: Floats, roll: float) -> tuple[Floats, Floats]:
 def five(points: Floats) -> Floats:
     """Return (5, 2): middles of the eyes, tip of the nose, corners of the mouth, left to right."""
     return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
-

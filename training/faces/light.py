@@ -50,7 +50,18 @@ def _read(picture: Floats, x: float, y: float) -> float:
         return 0.0
     x0, y0 = int(x), int(y)
     dx, dy = x - x0, y - y0
-    return (picture[y0, x0] * (1 - dx) + picture[y0, x0 + 1] * dx) * (1 - dy) + (picture[y0 + 1, x0] * (1 - dx) + picture[y0 + 1, x0 + 1] * dx) * dy
+    return (picture[y0, x0] * (1 - dx) + picture[y0, x0 + 1] * dx) * (1 - dy) + (
+        picture[y0 + 1, x0] * (1 - dx) + picture[y0 + 1, x0 + 1] * dx
+    ) * dy
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, inline='always')
+def _lobe(cosine: float, power: float) -> float:
+    """Return about cosine ** power: Schlick, "A fast alternative to Phong's specular model" (Graphics Gems IV), twice squared."""
+    n = 0.25 * power
+    t = cosine / (n - n * cosine + cosine)
+    t *= t
+    return t * t
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
@@ -174,7 +185,9 @@ def shade(
                 if pixel_mm < 2.2:
                     pore = _sample(tiles[2], tile_u * 4.0, tile_v * 4.0) * min(1.0, 1.2 / pixel_mm) * fine
                     red, green, blue = red * (1 + 0.035 * pore), green * (1 + 0.045 * pore), blue * (1 + 0.045 * pore)
-                    bump_x = _sample(tiles[2], tile_u * 4.0 + 0.7, tile_v * 4.0) - _sample(tiles[2], tile_u * 4.0 - 0.7, tile_v * 4.0)
+                    bump_x = _sample(tiles[2], tile_u * 4.0 + 0.7, tile_v * 4.0) - _sample(
+                        tiles[2], tile_u * 4.0 - 0.7, tile_v * 4.0
+                    )
                     nx += 0.05 * fine * bump_x * min(1.0, 1.0 / pixel_mm)
                 if freckles > 0:
                     dot = _sample(tiles[3], tile_u * 1.9, tile_v * 1.9) * freckles
@@ -188,17 +201,29 @@ def shade(
                         ny -= 0.55 * (_read(wrinkles, wx, wy + 1.5) - _read(wrinkles, wx, wy - 1.5))
                         nx += 0.55 * (_read(wrinkles, wx + 1.5, wy) - _read(wrinkles, wx - 1.5, wy))
                         light_in *= 1.0 - 0.35 * min(crease, 1.0)
-                        red, green, blue = red * (1 - 0.12 * crease), green * (1 - 0.24 * crease), blue * (1 - 0.26 * crease)
+                        red, green, blue = (
+                            red * (1 - 0.12 * crease),
+                            green * (1 - 0.24 * crease),
+                            blue * (1 - 0.26 * crease),
+                        )
                 on = _read(brow, (abs(u) - 4.0) * 5.0, (36.0 - v) * 5.0) * brow_density
                 if on > 0.01 and abs(u) < 66:
-                    red, green, blue = red + on * (brow_r - red), green + on * (brow_g - green), blue + on * (brow_b - blue)
+                    red, green, blue = (
+                        red + on * (brow_r - red),
+                        green + on * (brow_g - green),
+                        blue + on * (brow_b - blue),
+                    )
                     marks[y, x, 0] = on
                 polish = (0.25 + 0.75 * oil) * (1 - 0.45 * dark) * (1 - 0.7 * on) * (1 - 0.8 * hairy)
                 if hairy > 0.003:
                     grain = _sample(tiles[2], tile_u * 3.0, tile_v * 1.1)
                     cover = min(max(hairy * 1.5 - 0.25 + 0.22 * grain, 0.0), 1.0) if hairy < 0.95 else 1.0
                     tone = max(0.45, 1.0 + 0.16 * grain)
-                    red, green, blue = red + cover * (hair_r * tone - red), green + cover * (hair_g * tone - green), blue + cover * (hair_b * tone - blue)
+                    red, green, blue = (
+                        red + cover * (hair_r * tone - red),
+                        green + cover * (hair_g * tone - green),
+                        blue + cover * (hair_b * tone - blue),
+                    )
                 wrap_r, wrap_g, wrap_b = 0.42 * scatter, 0.20 * scatter, 0.13 * scatter
                 sharp = shine_power
                 side = min(1.0, max(0.0, (68.0 - abs(u)) / 14.0))
@@ -206,22 +231,38 @@ def shade(
                 if seam > 0:
                     gold = _read(ornaments[0], 256.0 + 2 * u, 200.0 - 2 * v)
                     groove = _read(ornaments[1], 256.0 + 2 * u, 200.0 - 2 * v)
-                    red, green, blue = red + gold * (metal_r - red), green + gold * (metal_g - green), blue + gold * (metal_b - blue)
+                    red, green, blue = (
+                        red + gold * (metal_r - red),
+                        green + gold * (metal_g - green),
+                        blue + gold * (metal_b - blue),
+                    )
                     light_in *= 1 - 0.65 * groove
                     polish *= 1 + 2.0 * gold
             elif kind == EYE:
                 # u, v: place on the ball about the direction of gaze, in radii of the ball.
                 r = math.sqrt(u * u + v * v) * 12.0
                 if r < 5.9:
-                    streak = 1.0 + 0.22 * math.sin(math.atan2(v, u) * 23.0) * math.sin(r * 2.2) + 0.12 * math.sin(math.atan2(v, u) * 41.0 + r)
+                    streak = (
+                        1.0
+                        + 0.22 * math.sin(math.atan2(v, u) * 23.0) * math.sin(r * 2.2)
+                        + 0.12 * math.sin(math.atan2(v, u) * 41.0 + r)
+                    )
                     edge = min(1.0, max(0.0, (5.9 - r) / 1.1))
                     inner = min(1.0, max(0.0, (r - pupil) / 0.4))
                     warm = max(0.0, 1.0 - (r - pupil) / 1.8)
                     g = (0.25 + 0.75 * edge) * inner * streak
-                    red, green, blue = (iris_r * (1 + 0.4 * warm)) * g + 0.004, (iris_g * (1 + 0.15 * warm)) * g + 0.004, iris_b * g + 0.004
+                    red, green, blue = (
+                        (iris_r * (1 + 0.4 * warm)) * g + 0.004,
+                        (iris_g * (1 + 0.15 * warm)) * g + 0.004,
+                        iris_b * g + 0.004,
+                    )
                     if r > 5.3:
                         w = (r - 5.3) / 0.6
-                        red, green, blue = red * (1 - 0.4 * w) + 0.10 * w, green * (1 - 0.4 * w) + 0.09 * w, blue * (1 - 0.4 * w) + 0.09 * w
+                        red, green, blue = (
+                            red * (1 - 0.4 * w) + 0.10 * w,
+                            green * (1 - 0.4 * w) + 0.09 * w,
+                            blue * (1 - 0.4 * w) + 0.09 * w,
+                        )
                 else:
                     w = min(1.0, (r - 5.9) / 1.0)
                     corner_red = bloodshot * min(1.0, max(0.0, (r - 7.5) / 4.0))
@@ -256,7 +297,11 @@ def shade(
                     gum = min(1.0, max(0.0, (0.26 + 0.35 * gap * gap - v) / 0.06))
                     side = 1.0 - min(0.75, (abs(u) / 26.0) ** 2)
                     red, green, blue = red * (1 - line) * side, green * (1 - line) * side, blue * (1 - line) * side
-                    red, green, blue = red + gum * (0.42 * side - red), green + gum * (0.17 * side - green), blue + gum * (0.16 * side - blue)
+                    red, green, blue = (
+                        red + gum * (0.42 * side - red),
+                        green + gum * (0.17 * side - green),
+                        blue + gum * (0.16 * side - blue),
+                    )
                     light_in *= 0.8
                     polish, sharp = 0.35, 60.0
                 elif kind == MOUTH:
@@ -277,12 +322,42 @@ def shade(
             # Irradiance of the ambient light, Ramamoorthi and Hanrahan (2001), their constants folded into the terms.
             q1, q2, q3 = sx * sy, sy * sz, 3 * sz * sz - 1
             q4, q5 = sx * sz, sx * sx - sy * sy
-            lr = ambient[0, 0] + ambient[1, 0] * sy + ambient[2, 0] * sz + ambient[3, 0] * sx + ambient[4, 0] * q1 + ambient[5, 0] * q2 + ambient[6, 0] * q3 + ambient[7, 0] * q4 + ambient[8, 0] * q5
-            lg = ambient[0, 1] + ambient[1, 1] * sy + ambient[2, 1] * sz + ambient[3, 1] * sx + ambient[4, 1] * q1 + ambient[5, 1] * q2 + ambient[6, 1] * q3 + ambient[7, 1] * q4 + ambient[8, 1] * q5
-            lb = ambient[0, 2] + ambient[1, 2] * sy + ambient[2, 2] * sz + ambient[3, 2] * sx + ambient[4, 2] * q1 + ambient[5, 2] * q2 + ambient[6, 2] * q3 + ambient[7, 2] * q4 + ambient[8, 2] * q5
+            lr = (
+                ambient[0, 0]
+                + ambient[1, 0] * sy
+                + ambient[2, 0] * sz
+                + ambient[3, 0] * sx
+                + ambient[4, 0] * q1
+                + ambient[5, 0] * q2
+                + ambient[6, 0] * q3
+                + ambient[7, 0] * q4
+                + ambient[8, 0] * q5
+            )
+            lg = (
+                ambient[0, 1]
+                + ambient[1, 1] * sy
+                + ambient[2, 1] * sz
+                + ambient[3, 1] * sx
+                + ambient[4, 1] * q1
+                + ambient[5, 1] * q2
+                + ambient[6, 1] * q3
+                + ambient[7, 1] * q4
+                + ambient[8, 1] * q5
+            )
+            lb = (
+                ambient[0, 2]
+                + ambient[1, 2] * sy
+                + ambient[2, 2] * sz
+                + ambient[3, 2] * sx
+                + ambient[4, 2] * q1
+                + ambient[5, 2] * q2
+                + ambient[6, 2] * q3
+                + ambient[7, 2] * q4
+                + ambient[8, 2] * q5
+            )
             sky = (lr + lg + lb) * 0.333 * light_in
             # Light that comes out of a shaded fold has been through skin and is redder.
-            bleed = light_in if kind != SKIN else light_in**0.75
+            bleed = light_in if kind != SKIN else math.sqrt(light_in)
             lr, lg, lb = max(lr, 0.0) * bleed, max(lg, 0.0) * light_in, max(lb, 0.0) * light_in
             sr, sg, sb = 0.0, 0.0, 0.0
             for q in range(lamps):
@@ -293,34 +368,57 @@ def shade(
                 ox, oy, oz = px, py, pz
                 if not strand:
                     ox, oy, oz = px + 3.0 * nx, py + 3.0 * ny, pz + 3.0 * nz
-                fx = (shadow_frame[q, 0, 0] * ox + shadow_frame[q, 0, 1] * oy + shadow_frame[q, 0, 2] * oz) * shadow_scale + m * 0.5
-                fy = m * 0.5 - (shadow_frame[q, 1, 0] * ox + shadow_frame[q, 1, 1] * oy + shadow_frame[q, 1, 2] * oz) * shadow_scale
+                fx = (
+                    shadow_frame[q, 0, 0] * ox + shadow_frame[q, 0, 1] * oy + shadow_frame[q, 0, 2] * oz
+                ) * shadow_scale + m * 0.5
+                fy = (
+                    m * 0.5
+                    - (shadow_frame[q, 1, 0] * ox + shadow_frame[q, 1, 1] * oy + shadow_frame[q, 1, 2] * oz)
+                    * shadow_scale
+                )
                 near = -(tx * ox + ty * oy + tz * oz)
                 seen = 1.0
                 if 2 < fx < m - 3 and 2 < fy < m - 3:
-                    spread = 0.6 + 2.2 * lamp_soft[q]
                     bias = 1.5 + 2.5 * lamp_soft[q] + (6.0 if strand else 0.0)
-                    seen = 0.0
-                    for s in range(5):
-                        shift_x = spread * (0.0 if s == 0 else (0.8 if s == 1 else (-0.8 if s == 2 else (0.5 if s == 3 else -0.5))))
-                        shift_y = spread * (0.0 if s == 0 else (0.5 if s == 1 else (-0.5 if s == 2 else (-0.8 if s == 3 else 0.8))))
-                        gap = near - shadow[q, int(fy + shift_y + 0.5), int(fx + shift_x + 0.5)] - bias
-                        seen += 0.2 * (1.0 if gap <= 0 else max(0.0, 1.0 - gap / (1.5 + 5.0 * lamp_soft[q])))
+                    soft = 1.0 / (1.5 + 5.0 * lamp_soft[q])
+                    sx0, sy0 = int(fx), int(fy)
+                    wx1, wy1 = fx - sx0, fy - sy0
+                    g00 = min(1.0, max(0.0, 1.0 - (near - shadow[q, sy0, sx0] - bias) * soft))
+                    g01 = min(1.0, max(0.0, 1.0 - (near - shadow[q, sy0, sx0 + 1] - bias) * soft))
+                    g10 = min(1.0, max(0.0, 1.0 - (near - shadow[q, sy0 + 1, sx0] - bias) * soft))
+                    g11 = min(1.0, max(0.0, 1.0 - (near - shadow[q, sy0 + 1, sx0 + 1] - bias) * soft))
+                    seen = (g00 * (1 - wx1) + g01 * wx1) * (1 - wy1) + (g10 * (1 - wx1) + g11 * wx1) * wy1
                 hx, hy, hz = tx + ex, ty + ey, tz + ez
                 one = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
                 hx, hy, hz = hx * one, hy * one, hz * one
                 if strand:
                     lit = math.sqrt(max(0.0, 1 - d * d))
                     lit = lit * seen * (0.35 + 0.65 * light_in)
-                    lr, lg, lb = lr + lamp_colour[q, 0] * lit * 0.75, lg + lamp_colour[q, 1] * lit * 0.75, lb + lamp_colour[q, 2] * lit * 0.75
+                    lr, lg, lb = (
+                        lr + lamp_colour[q, 0] * lit * 0.75,
+                        lg + lamp_colour[q, 1] * lit * 0.75,
+                        lb + lamp_colour[q, 2] * lit * 0.75,
+                    )
                     th = nx * hx + ny * hy + nz * hz
-                    glint = max(0.0, 1 - th * th) ** 14.0 * seen * light_in
-                    sr, sg, sb = sr + lamp_colour[q, 0] * glint * 0.05, sg + lamp_colour[q, 1] * glint * 0.05, sb + lamp_colour[q, 2] * glint * 0.05
-                    glint = max(0.0, 1 - (th - 0.2) ** 2) ** 10.0 * seen * light_in * 0.8
-                    sr, sg, sb = sr + lamp_colour[q, 0] * glint * red, sg + lamp_colour[q, 1] * glint * green, sb + lamp_colour[q, 2] * glint * blue
+                    glint = max(0.0, 1 - th * th) ** 14 * seen * light_in
+                    sr, sg, sb = (
+                        sr + lamp_colour[q, 0] * glint * 0.05,
+                        sg + lamp_colour[q, 1] * glint * 0.05,
+                        sb + lamp_colour[q, 2] * glint * 0.05,
+                    )
+                    glint = max(0.0, 1 - (th - 0.2) ** 2) ** 10 * seen * light_in * 0.8
+                    sr, sg, sb = (
+                        sr + lamp_colour[q, 0] * glint * red,
+                        sg + lamp_colour[q, 1] * glint * green,
+                        sb + lamp_colour[q, 2] * glint * blue,
+                    )
                     continue
                 soft_seen = seen * (0.55 + 0.45 * light_in)
-                lr += lamp_colour[q, 0] * max(0.0, (d + wrap_r) / (1 + wrap_r)) * (soft_seen + 0.12 * scatter * (1 - soft_seen) * (1 - dark))
+                lr += (
+                    lamp_colour[q, 0]
+                    * max(0.0, (d + wrap_r) / (1 + wrap_r))
+                    * (soft_seen + 0.12 * scatter * (1 - soft_seen) * (1 - dark))
+                )
                 lg += lamp_colour[q, 1] * max(0.0, (d + wrap_g) / (1 + wrap_g)) * soft_seen
                 lb += lamp_colour[q, 2] * max(0.0, (d + wrap_b) / (1 + wrap_b)) * soft_seen
                 if d > 0 and polish > 0:
@@ -328,13 +426,20 @@ def shade(
                     eh = max(0.0, ex * hx + ey * hy + ez * hz)
                     fresnel = 0.035 + 0.965 * (1 - eh) ** 5
                     if kind == SKIN:
-                        glint = polish * (1.5 * nh ** (sharp * 0.45) + (0.9 + 2.5 * damp) * gloss * nh ** (sharp * (2.0 + 3.0 * damp)) * (1 + damp))
+                        glint = polish * (
+                            1.5 * _lobe(nh, sharp * 0.45)
+                            + (0.9 + 2.5 * damp) * gloss * _lobe(nh, sharp * (2.0 + 3.0 * damp)) * (1 + damp)
+                        )
                         glint *= fresnel * 3.2 * d
                     elif kind == EYE:
-                        glint = 3.5 * nh**sharp * min(1.0, light_in * 1.5)
+                        glint = 3.5 * _lobe(nh, sharp) * min(1.0, light_in * 1.5)
                     else:
-                        glint = polish * nh**sharp * (sharp + 8) * 0.04 * fresnel * 4.0
-                    sr, sg, sb = sr + lamp_colour[q, 0] * glint * seen, sg + lamp_colour[q, 1] * glint * seen, sb + lamp_colour[q, 2] * glint * seen
+                        glint = polish * _lobe(nh, sharp) * (sharp + 8) * 0.04 * fresnel * 4.0
+                    sr, sg, sb = (
+                        sr + lamp_colour[q, 0] * glint * seen,
+                        sg + lamp_colour[q, 1] * glint * seen,
+                        sb + lamp_colour[q, 2] * glint * seen,
+                    )
             # The surroundings mirrored at a grazing angle.
             if not strand and kind != CLOTH:
                 ne = max(0.0, nx * ex + ny * ey + nz * ez)

@@ -131,7 +131,12 @@ def _features(p: Points) -> Points:
     d += 3.6 * bump(x, y, 0, -64, 21, 15) - 2.6 * bump(x, y, 0, -84.5, 14, 4.2)
     d += 3.6 * bump(x, y, 0, -99, 13, 8) + 1.0 * bump(x, y, 10, -101, 7, 7)
     d -= 0.9 * bump(x, y, 0, -54, 2.4, 5) - 0.7 * bump(x, y, 5.0, -54, 2.0, 6)
-    d -= 1.5 * np.exp(-0.5 * ((np.abs(x) - (19.0 + 0.42 * (-46.0 - y))) / 3.0) ** 2) * step(y, -70, -58) * step(y, -36, -44)
+    d -= (
+        1.5
+        * np.exp(-0.5 * ((np.abs(x) - (19.0 + 0.42 * (-46.0 - y))) / 3.0) ** 2)
+        * step(y, -70, -58)
+        * step(y, -36, -44)
+    )
     q = p.copy()
     q[:, 2] = z + d * front
     near = (np.abs(x) < 40) & (y < 30) & (y > -62) & (z > 40)
@@ -258,7 +263,9 @@ def head_mesh() -> HeadMesh:
     eye_xy, eye_place, eye_upper, _ = _eye_rings()
     mouth_xy, mouth_flat, _, mouth_upper = _mouth_rings()
     half = AROUND_MOUTH // 4
-    right = np.r_[half : 3 * half + 1]  # of the mouth's rings, from the middle above over the corner to the middle below
+    right = np.r_[
+        half : 3 * half + 1
+    ]  # of the mouth's rings, from the middle above over the corner to the middle below
     eye_flat = unfold(eye_xy.reshape(-1, 2)).reshape(eye_xy.shape)
     # On the plane the margins of the lids lie apart, the inner one nearer to the middle of the eye.
     middle = eye_flat[1].mean(0)
@@ -267,7 +274,9 @@ def head_mesh() -> HeadMesh:
     m_flat[:, [0, -1], 0] = 0.0
 
     grid = _grid()
-    keep = ~_inside(eye_flat[-1] + 1.5 * (eye_flat[-1] - middle) / np.linalg.norm(eye_flat[-1] - middle, axis=1)[:, None], grid)
+    keep = ~_inside(
+        eye_flat[-1] + 1.5 * (eye_flat[-1] - middle) / np.linalg.norm(eye_flat[-1] - middle, axis=1)[:, None], grid
+    )
     outer = np.concatenate([m_flat[-1], m_flat[-1][::-1] * [-1, 1]])
     lip_middle = np.array([0.0, average.MOUTH_Y])
     keep &= ~_inside(lip_middle + (outer - lip_middle) * 1.06, grid)
@@ -298,7 +307,9 @@ def head_mesh() -> HeadMesh:
 
     triangles = _delaunay(plane)
     centre = plane[triangles].mean(1)
-    hole = _inside(eye_flat[0], centre) | _inside(np.concatenate([m_flat[0], [[-0.1, m_flat[0, -1, 1]], [-0.1, m_flat[0, 0, 1]]]]), centre)
+    hole = _inside(eye_flat[0], centre) | _inside(
+        np.concatenate([m_flat[0], [[-0.1, m_flat[0, -1, 1]], [-0.1, m_flat[0, 0, 1]]]]), centre
+    )
     return _mirrored(position, plane, triangles[~hole], eye_ring, place, mouth_ring, upper)
 
 
@@ -307,7 +318,9 @@ def _lip_relief(xy: Points, ring: NDArray[np.int32]) -> Array:
     full = np.sqrt(np.clip(1 - (xy[:, 0] / (average.MOUTH_X * 1.02)) ** 2, 0, 1))
     height = np.choose(ring, (-6.0, -0.4, 3.0, 1.3, 0.8, 0.2, 0.0, 0.0))
     upper = xy[:, 1] > average.MOUTH_Y
-    return np.asarray(height * np.where(ring < 2, 1.0, full) - 2.0 * (1 - full) * (ring < 4) + 0.5 * full * upper * (ring == 2))
+    return np.asarray(
+        height * np.where(ring < 2, 1.0, full) - 2.0 * (1 - full) * (ring < 4) + 0.5 * full * upper * (ring == 2)
+    )
 
 
 def _mirrored(

@@ -45,7 +45,9 @@ def worn(o: Occluder, position: Floats) -> Piece:
         top = -78 + o.y
         for k in range(4):
             y = top - 26 * k + 5 * np.sin(3 * turn + k) + rng.normal(0, 1.5, 40)
-            path = np.stack([(66 + 5 * k) * np.sin(turn), y - 10 * np.cos(turn) * (k < 3), 8 + (84 - 4 * k) * np.cos(turn)], 1)
+            path = np.stack(
+                [(66 + 5 * k) * np.sin(turn), y - 10 * np.cos(turn) * (k < 3), 8 + (84 - 4 * k) * np.cos(turn)], 1
+            )
             rings.append(tube(path, 19.0, 8, closed=True))
         return joined(rings, np.array(o.colour), 1.0, Material.CLOTH)
     q = _mask_anchors().on(position).reshape(_MASK_ROWS, _MASK_COLUMNS, 3).astype(np.float64)
@@ -57,14 +59,23 @@ def worn(o: Occluder, position: Floats) -> Piece:
         for dx in (-3, -1, 0, 1, 3):
             wide = np.maximum(wide, np.roll(np.roll(z, dy, 0), dx, 1) - 3.2 * np.hypot(dx * 1.1, dy))
     for _ in range(2):
-        wide[1:-1, 1:-1] = (wide[1:-1, 1:-1] * 2 + wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]) / 6
+        wide[1:-1, 1:-1] = (
+            wide[1:-1, 1:-1] * 2 + wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+        ) / 6
     lift[..., 2] = np.maximum(wide, z) + 3.0
     lift[..., 0] *= 1.04
     lift[:, 1:-1, 2] += 1.2 * np.sin(np.arange(_MASK_ROWS) * 2.6)[:, None] * (rng.random() < 0.6)
     uv = np.stack(np.meshgrid(np.arange(_MASK_COLUMNS) * 5.0, np.arange(_MASK_ROWS) * 9.0), -1)
     colour = np.tile(np.array(o.colour), (_MASK_ROWS, _MASK_COLUMNS, 1))
     colour[[0, -1]] *= 0.8
-    return piece(lift.reshape(-1, 3), grid_triangles(_MASK_ROWS, _MASK_COLUMNS), uv.reshape(-1, 2), colour.reshape(-1, 3), 0.3, Material.CLOTH)
+    return piece(
+        lift.reshape(-1, 3),
+        grid_triangles(_MASK_ROWS, _MASK_COLUMNS),
+        uv.reshape(-1, 2),
+        colour.reshape(-1, 3),
+        0.3,
+        Material.CLOTH,
+    )
 
 
 def held(o: Occluder) -> Piece:
@@ -75,7 +86,10 @@ def held(o: Occluder) -> Piece:
         made = _hand(rng)
         material = Material.SKIN
     elif o.kind == 'microphone':
-        made = [_ball(np.zeros(3), (24.0, 24.0, 24.0)), _rod(np.array([0, -15.0, 5]), np.array([0.0, -190, 40]), 13.0, 9.0)]
+        made = [
+            _ball(np.zeros(3), (24.0, 24.0, 24.0)),
+            _rod(np.array([0, -15.0, 5]), np.array([0.0, -190, 40]), 13.0, 9.0),
+        ]
         p = joined(made, colour, 0.35, Material.GLOSS)
         ball = len(made[0][0])
         grille = 0.10 + 0.14 * (rng.random(ball) < 0.5)
@@ -87,10 +101,15 @@ def held(o: Occluder) -> Piece:
         made = [_turned(y, r)]
         material = Material.GLOSS
     elif o.kind == 'phone':
-        c, s = np.cos(np.linspace(0, 2 * np.pi, 32, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 32, endpoint=False))
+        c, s = (
+            np.cos(np.linspace(0, 2 * np.pi, 32, endpoint=False)),
+            np.sin(np.linspace(0, 2 * np.pi, 32, endpoint=False)),
+        )
         x = 37 * np.sign(c) * np.abs(c) ** 0.3
         y = 76 * np.sign(s) * np.abs(s) ** 0.3
-        rings = [np.stack([x * k, y * k, np.full(32, z)], 1) for k, z in ((0.02, 4.5), (0.92, 4.5), (1.0, 0.0), (0.92, -4.5))]
+        rings = [
+            np.stack([x * k, y * k, np.full(32, z)], 1) for k, z in ((0.02, 4.5), (0.92, 4.5), (1.0, 0.0), (0.92, -4.5))
+        ]
         made = [(np.concatenate(rings), grid_triangles(4, 32, closed=True))]
         material = Material.GLOSS
     else:
@@ -131,7 +150,10 @@ def _rod(start: Points, end: Points, thick: float, thin: float) -> tuple[Points,
 def _hand(rng: np.random.Generator) -> list[tuple[Points, NDArray[np.int32]]]:
     """Return a hand from its back, fingers up: palm, four fingers and a thumb, more or less bent and spread."""
     spread, bend = rng.uniform(0, 9), rng.uniform(0, 45)
-    out = [_ball(np.array([0.0, -32.0, 0]), (41.0, 48.0, 15.0)), _rod(np.array([0, -70.0, 0]), np.array([5.0, -220, -20]), 27.0, 32.0)]
+    out = [
+        _ball(np.array([0.0, -32.0, 0]), (41.0, 48.0, 15.0)),
+        _rod(np.array([0, -70.0, 0]), np.array([5.0, -220, -20]), 27.0, 32.0),
+    ]
     for k, (length, x) in enumerate(((70, -29), (80, -10), (74, 10), (56, 28))):
         way = np.radians((k - 1.5) * spread + rng.normal(0, 2))
         p, lean = np.array([x, 4.0 - 3 * abs(k - 1.3), 2.0]), np.radians(bend * rng.uniform(0.3, 1.0) * 0.4)
@@ -141,7 +163,15 @@ def _hand(rng: np.random.Generator) -> list[tuple[Points, NDArray[np.int32]]]:
             out.append(_rod(p - 2 * d, q + 2 * d, 9.2 - joint * 0.9, 8.4 - joint * 0.9))
             p, lean = q, lean + np.radians(bend * rng.uniform(0.5, 1.0))
     d = np.array([-0.75, 0.62, -0.1])
-    out += [_rod(np.array([-24.0, -52, 2]), np.array([-24.0, -52, 2]) + 40 * d, 12.0, 10.5), _rod(np.array([-24.0, -52, 2]) + 38 * d, np.array([-24.0, -52, 2]) + 38 * d + np.array([-14.0, 26, -2]), 10.5, 8.5)]
+    out += [
+        _rod(np.array([-24.0, -52, 2]), np.array([-24.0, -52, 2]) + 40 * d, 12.0, 10.5),
+        _rod(
+            np.array([-24.0, -52, 2]) + 38 * d,
+            np.array([-24.0, -52, 2]) + 38 * d + np.array([-14.0, 26, -2]),
+            10.5,
+            8.5,
+        ),
+    ]
     mirror = rng.random() < 0.5
     if mirror:
         out = [(p * [-1, 1, 1], t) for p, t in out]

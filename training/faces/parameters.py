@@ -138,7 +138,8 @@ class Pose:
 @dataclass(frozen=True)
 class Camera:
     """distance to the middle of the face, mm; span: height of the picture there, mm; x and y of that middle, as
-    fractions of the picture's side."""
+    fractions of the picture's side.
+    """
 
     distance: float = 900.0
     span: float = 300.0
@@ -158,7 +159,8 @@ class Lamp:
 @dataclass(frozen=True)
 class Light:
     """ambient: nine spherical harmonics of the light around, each RGB (Ramamoorthi and Hanrahan, "An efficient
-    representation for irradiance environment maps", 2001; their order and axes, z towards the camera)."""
+    representation for irradiance environment maps", 2001; their order and axes, z towards the camera).
+    """
 
     ambient: tuple[Colour, ...]
     lamps: tuple[Lamp, ...] = ()
@@ -176,7 +178,8 @@ class Background:
 @dataclass(frozen=True)
 class Occluder:
     """kind: a name in `occluders.KINDS`; x, y and z in mm relative to the middle of the mouth, turned with the camera
-    or, where it is worn, with the head; angle in degrees; size about 1."""
+    or, where it is worn, with the head; angle in degrees; size about 1.
+    """
 
     kind: str
     x: float = 0.0
@@ -193,7 +196,8 @@ class Sensor:
     """What the camera does to the light. exposure: factor; cast: gains of R, G, B; blur: sigma, and motion: length and
     degrees, as fractions of the picture's side; noise: sigma at white, shot and read, 0 to 1; quality: of JPEG, 0 for
     none; resolution: fraction of the picture's side actually sampled; skew: of the rolling shutter, shift from the
-    first to the last row as a fraction of the side; contrast: of the tone curve."""
+    first to the last row as a fraction of the side; contrast: of the tone curve.
+    """
 
     exposure: float = 1.0
     cast: Colour = (1.0, 1.0, 1.0)

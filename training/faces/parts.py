@@ -65,7 +65,17 @@ def _ear() -> tuple[Points, Points, NDArray[np.int32]]:
     up = np.where(np.sin(angle) > 0, 29.0, 31.0) * np.sin(angle)
     forward = np.clip(-np.cos(angle), 0, 1)
     rings, planes = [], []
-    for scale, height in ((0.02, -5.0), (0.3, -4.5), (0.5, 2.0), (0.66, 2.6), (0.8, 0.3), (0.92, 3.6), (1.0, 2.8), (0.97, -1.0), (0.72, -9.0)):
+    for scale, height in (
+        (0.02, -5.0),
+        (0.3, -4.5),
+        (0.5, 2.0),
+        (0.66, 2.6),
+        (0.8, 0.3),
+        (0.92, 3.6),
+        (1.0, 2.8),
+        (0.97, -1.0),
+        (0.72, -9.0),
+    ):
         h = height - forward * np.where(scale > 0.45, 4.0 + 3.5 * scale, 0.0)
         h = h + np.where(np.sin(angle) < -0.7, -0.6 * (height - 1.0), 0.0) * (0.4 < scale < 0.98)
         rings.append(np.stack([scale * back, scale * up, h], 1))
@@ -90,7 +100,9 @@ def _teeth(top: float, bottom: float, front: float, width: float) -> tuple[Point
 
 def _tongue() -> tuple[Points, Points, NDArray[np.int32]]:
     u, v = np.meshgrid(np.linspace(0, np.pi, 7), np.linspace(0, 2 * np.pi, 13), indexing='ij')
-    p = np.stack([17 * np.sin(u) * np.cos(v), -78 + 6.0 * np.sin(u) * np.sin(v), 68 + 20 * np.cos(u)], -1).reshape(-1, 3)
+    p = np.stack([17 * np.sin(u) * np.cos(v), -78 + 6.0 * np.sin(u) * np.sin(v), 68 + 20 * np.cos(u)], -1).reshape(
+        -1, 3
+    )
     return p, p[:, :2] * 0, grid_triangles(7, 13)
 
 
@@ -99,7 +111,11 @@ def head() -> Head:
     """Return the average head; made once."""
     mesh = head_mesh()
     position, plane = [mesh.position], [mesh.plane]
-    part, triangles, part_of = [np.full(len(mesh.position), Part.SKIN)], [mesh.triangles], [np.full(len(mesh.triangles), Part.SKIN)]
+    part, triangles, part_of = (
+        [np.full(len(mesh.position), Part.SKIN)],
+        [mesh.triangles],
+        [np.full(len(mesh.triangles), Part.SKIN)],
+    )
 
     def add(p: Points, uv: Points, t: NDArray[np.int32], kind: Part) -> None:
         triangles.append(t + sum(map(len, position)))
@@ -116,7 +132,11 @@ def head() -> Head:
     add(*_tongue(), Part.TONGUE)
     start = sum(map(len, position))
     lining = []
-    for ring, count, kind in ((_mouth_loop(), 48, Part.MOUTH_LINING), (_eye_loop(1), AROUND_EYE, Part.EYE_LINING), (_eye_loop(-1), AROUND_EYE, Part.EYE_LINING)):
+    for ring, count, kind in (
+        (_mouth_loop(), 48, Part.MOUTH_LINING),
+        (_eye_loop(1), AROUND_EYE, Part.EYE_LINING),
+        (_eye_loop(-1), AROUND_EYE, Part.EYE_LINING),
+    ):
         n = len(ring)
         assert n == count
         lining += [np.stack([ring, np.full(n, depth)], 1) for depth in range(3)]
@@ -143,7 +163,7 @@ def mouth_ring(ring: int) -> NDArray[np.int64]:
     right = np.flatnonzero((mesh.mouth_ring == ring) & (mesh.position[:, 0] >= 0))  # top middle, corner, bottom middle
     left = mesh.mirror[right]
     n = len(right) // 2
-    return np.concatenate([left[n:0:-1], right, left[: n:-1][1:] if len(left) else left]).astype(np.int64)
+    return np.concatenate([left[n:0:-1], right, left[:n:-1][1:] if len(left) else left]).astype(np.int64)
 
 
 def _eye_loop(side: int) -> NDArray[np.int64]:

@@ -79,8 +79,27 @@ PERSONAS = {
 }  # fmt: skip
 
 # A crack mended with gold, and the seams of the shell, on the unfolded face: x, y in mm.
-_CRACK = ((20, 62), (24, 52), (31.5, 44), (34, 36.5), (43, 32), (50.5, 30), (54.5, 19), (52.5, 9), (56, -1), (51, -11.5), (46.5, -17), (47.5, -25), (43, -31))
-_TWIGS = (((34, 36.5), (27, 31), (24.5, 27.5)), ((50.5, 30), (60, 33), (64, 40)), ((51, -11.5), (58, -17), (60, -26)), ((46.5, -17), (38.5, -20), (34.5, -25.5)))
+_CRACK = (
+    (20, 62),
+    (24, 52),
+    (31.5, 44),
+    (34, 36.5),
+    (43, 32),
+    (50.5, 30),
+    (54.5, 19),
+    (52.5, 9),
+    (56, -1),
+    (51, -11.5),
+    (46.5, -17),
+    (47.5, -25),
+    (43, -31),
+)
+_TWIGS = (
+    ((34, 36.5), (27, 31), (24.5, 27.5)),
+    ((50.5, 30), (60, 33), (64, 40)),
+    ((51, -11.5), (58, -17), (60, -26)),
+    ((46.5, -17), (38.5, -20), (34.5, -25.5)),
+)
 _SEAM = ((66, 14), (67, -10), (64, -36), (57, -62), (44, -84), (27, -99))
 
 
@@ -117,7 +136,8 @@ def swapped(parameters: FaceParameters, identity: Identity) -> FaceParameters:
 @cache
 def ornaments(name: str) -> Floats:
     """Return (2, 512, 512) drawings on the unfolded face, 2 pixels a mm, the middle at 256, y = 100 in the first row:
-    gold, and grooves; 0 to 1. All 0 where the name is ''."""
+    gold, and grooves; 0 to 1. All 0 where the name is ''.
+    """
     out = np.zeros((2, 512, 512), np.float32)
     if not name:
         return out

@@ -18,10 +18,13 @@ FAR = np.float32(1e9)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def rasterise(corner: Floats, triangles: NDArray[np.int32], depth: Floats, front: NDArray[np.int32]) -> None:
+def rasterise(
+    corner: Floats, triangles: NDArray[np.int32], one_sided: int, depth: Floats, front: NDArray[np.int32]
+) -> None:
     """Draw triangles (T, 3) of corners (V, 3: x, y in pixels, depth) where they are nearer than what is there.
 
-    depth (H, W) keeps the nearest depth, front (H, W) the number of the triangle; both sides of a triangle are drawn.
+    depth (H, W) keeps the nearest depth, front (H, W) the number of the triangle.
+    The first one_sided triangles are drawn only where they turn their front, counter-clockwise with y up, this way.
     Pixel centres lie at whole coordinates.
     """
     height, width = depth.shape
@@ -30,6 +33,9 @@ def rasterise(corner: Floats, triangles: NDArray[np.int32], depth: Floats, front
         x0, y0 = corner[i, 0], corner[i, 1]
         x1, y1 = corner[j, 0], corner[j, 1]
         x2, y2 = corner[k, 0], corner[k, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-7 or (area > 0 and t < one_sided):
+            continue
         left = max(0, int(math.ceil(min(x0, x1, x2))))
         right = min(width - 1, int(math.floor(max(x0, x1, x2))))
         if left > right:
@@ -37,9 +43,6 @@ def rasterise(corner: Floats, triangles: NDArray[np.int32], depth: Floats, front
         top = max(0, int(math.ceil(min(y0, y1, y2))))
         bottom = min(height - 1, int(math.floor(max(y0, y1, y2))))
         if top > bottom:
-            continue
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-7:
             continue
         one = np.float32(1.0) / area
         z0, z1, z2 = corner[i, 2], corner[j, 2], corner[k, 2]

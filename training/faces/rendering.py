@@ -53,6 +53,7 @@ class Region(IntEnum):
 
 FACE_REGIONS = (Region.SKIN, Region.BROW, Region.EYE, Region.NOSE, Region.LIPS, Region.MOUTH, Region.BEARD)
 """What a face consists of; glasses, hair and occluders before it are not of it."""
+_IS_FACE = np.isin(np.arange(len(Region)), FACE_REGIONS).astype(np.float32)
 MIDDLE = np.array([0.0, -30.0, 60.0], np.float32)
 """The middle of the face, at which the camera's span is measured."""
 NECK_PIVOT = np.array([0.0, -95.0, -15.0], np.float32)
@@ -75,8 +76,8 @@ class Rendered:
     mask: (S, S) float32, how much of a pixel a swapper changes: the face from above the brows to the chin, with a soft
     edge, less what is before it. region: (S, S) uint8, of `Region`.
     depth: (S, S) float32, mm from the camera, inf in the background. albedo: (S, S, 3) float32, linear RGB.
-    normal: (S, S, 3) float32, x right, y up, z towards the camera. light: (S, S, 3) float32, linear RGB before albedo,
-    gleam included.
+    normal: (S, S, 3) float32, x right, y up, z towards the camera. shaded: (S, S, 3) float32, linear RGB of the person
+    alone, 0 in the background.
     """
 
     image: NDArray[np.uint8]
@@ -92,13 +93,20 @@ class Rendered:
     depth: Floats
     albedo: Floats
     normal: Floats
-    light: Floats
+    shaded: Floats
+
+    @property
+    def light(self) -> Floats:
+        """Return (S, S, 3) float32, linear RGB: what the person's surface would send back were it white, gleam included."""
+        return np.asarray(self.shaded / np.maximum(self.albedo, 1e-3), np.float32)
 
     @property
     def clean(self) -> NDArray[np.uint8]:
         """Return the picture without blur, noise, skew and compression; its exposure and colours are the same."""
         s = self.sensor
-        return sensor.develop(self.linear, Sensor(exposure=s.exposure, cast=s.cast, contrast=s.contrast, saturation=s.saturation))
+        return sensor.develop(
+            self.linear, Sensor(exposure=s.exposure, cast=s.cast, contrast=s.contrast, saturation=s.saturation)
+        )
 
 
 @cache
@@ -110,7 +118,12 @@ def _head_regions() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     region = np.full(len(t), Region.SKIN, np.int8)
     x, y = p[:, 0], p[:, 1]
     skin_part = h.part_of_triangle == Part.SKIN
-    nose = (np.abs(x) < np.interp(-y, [-8, 10, 30, 41, 47, 49], [7, 8, 13, 17.5, 15, 8])) & (y < 8) & (y > -48) & (p[:, 2] > 60)
+    nose = (
+        (np.abs(x) < np.interp(-y, [-8, 10, 30, 41, 47, 49], [7, 8, 13, 17.5, 15, 8]))
+        & (y < 8)
+        & (y > -48)
+        & (p[:, 2] > 60)
+    )
     region[nose] = Region.NOSE
     region[skin_part & ((v[:, 1] < -113) | ((np.abs(v[:, 0]) > 102) & (v[:, 1] < 60)))] = Region.NECK
     lip = skin.tints()['lip'][t].min(1) > 0.6
@@ -127,6 +140,12 @@ def _head_regions() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
         region[h.part_of_triangle == part] = r
         material[h.part_of_triangle == part] = m
     return region, material
+
+
+@cache
+def skin_triangles() -> int:
+    """Return how many of the head's triangles, the first ones, are skin and show only their outside."""
+    return int((head().part_of_triangle == Part.SKIN).sum())
 
 
 class _Scene:
@@ -165,7 +184,9 @@ class _Scene:
         self.wet.append(np.zeros(n, np.float32) if wet is None else wet)
         self.hair.append(np.zeros(n, np.float32) if hair is None else hair)
         self.triangles.append(triangles + np.int32(self.count))
-        self.material.append(np.broadcast_to(np.int8(material) if isinstance(material, int) else material, (len(triangles),)))
+        self.material.append(
+            np.broadcast_to(np.int8(material) if isinstance(material, int) else material, (len(triangles),))
+        )
         self.region.append(np.broadcast_to(np.int8(region) if isinstance(region, int) else region, (len(triangles),)))
         self.count += n
 
@@ -175,9 +196,15 @@ def _project(position: Floats, camera: Camera, side: float) -> Floats:
     return projected(position, camera.distance, side / camera.span, camera.x * side - 0.5, camera.y * side - 0.5)
 
 
-def _eyeball(centre: Floats, radius: float, gaze: Floats, lashes: float) -> tuple[Floats, NDArray[np.int32], Floats, Floats, Floats]:
+def _eyeball(
+    centre: Floats, radius: float, gaze: Floats, lashes: float
+) -> tuple[Floats, NDArray[np.int32], Floats, Floats, Floats]:
     """Return position, triangles, normals, place about the gaze, and how open to light each point is."""
-    u, v = np.meshgrid(np.linspace(0, 0.56 * np.pi, _BALL_ROWS), np.linspace(0, 2 * np.pi, _BALL_COLUMNS, endpoint=False), indexing='ij')
+    u, v = np.meshgrid(
+        np.linspace(0, 0.56 * np.pi, _BALL_ROWS),
+        np.linspace(0, 2 * np.pi, _BALL_COLUMNS, endpoint=False),
+        indexing='ij',
+    )
     d = np.stack([np.sin(u) * np.cos(v), np.sin(u) * np.sin(v), np.cos(u)], -1).reshape(-1, 3).astype(np.float32)
     local = d @ gaze  # columns: right, up, ahead
     # The cornea stands out a little over the iris.
@@ -185,11 +212,23 @@ def _eyeball(centre: Floats, radius: float, gaze: Floats, lashes: float) -> tupl
     p = centre + d * (radius + 0.9 * out[:, None] ** 0.7)
     far = np.where(local[:, 2] > 0, np.hypot(local[:, 0], local[:, 1]), 1.0)[:, None]
     place = np.where(local[:, 2:] > 0, local[:, :2], local[:, :2] / np.maximum(far, 1e-3))
-    open_ = 1.0 - 0.45 * bump(d[:, 0], d[:, 1] - 0.62, 0, 0, 1.2, 0.3) * (0.6 + 0.8 * lashes) - 0.35 * np.clip(np.abs(d[:, 0]) - 0.55, 0, 1)
-    return p.astype(np.float32), grid_triangles(_BALL_ROWS, _BALL_COLUMNS, closed=True), d, place.astype(np.float32), np.clip(open_, 0.2, 1).astype(np.float32)
+    open_ = (
+        1.0
+        - 0.45 * bump(d[:, 0], d[:, 1] - 0.62, 0, 0, 1.2, 0.3) * (0.6 + 0.8 * lashes)
+        - 0.35 * np.clip(np.abs(d[:, 0]) - 0.55, 0, 1)
+    )
+    return (
+        p.astype(np.float32),
+        grid_triangles(_BALL_ROWS, _BALL_COLUMNS, closed=True),
+        d,
+        place.astype(np.float32),
+        np.clip(open_, 0.2, 1).astype(np.float32),
+    )
 
 
-def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2, backdrop: Floats | None = None) -> Rendered:
+def render(
+    parameters: FaceParameters, size: int = 128, *, supersample: int = 2, backdrop: Floats | None = None
+) -> Rendered:
     """Draw a face.
 
     size: side of the picture, pixels. supersample: how many times finer it is drawn. backdrop: linear RGB (size, size,
@@ -207,7 +246,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     corner = _project(position, p.camera, fine)
     depth = np.full((fine, fine), FAR, np.float32)
     front = np.full((fine, fine), -1, np.int32)
-    rasterise(corner, triangles, depth, front)
+    rasterise(corner, triangles, skin_triangles(), depth, front)
     pixel_mm = p.camera.span / fine
     around = np.empty((fine // 2, fine // 2), np.float32)
     hidden_light(depth, max(2.0, 14.0 / pixel_mm), around)
@@ -224,7 +263,14 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
     smile = max(0.0, p.expression.smile_left, p.expression.smile_right)
     raised = max(0.0, p.expression.brow_left, p.expression.brow_right)
     old = max(0.0, s.age - 0.25)
-    fold = np.array([old**1.3 * 0.5 + 0.3 * raised * old, old**1.2 * 0.7 + 0.20 * smile * s.age, 0.05 + 0.5 * s.age**1.5 + 0.22 * smile * (0.4 + s.age)], np.float32)
+    fold = np.array(
+        [
+            old**1.3 * 0.5 + 0.3 * raised * old,
+            old**1.2 * 0.7 + 0.20 * smile * s.age,
+            0.05 + 0.5 * s.age**1.5 + 0.22 * smile * (0.4 + s.age),
+        ],
+        np.float32,
+    )
     values = np.array(
         [
             *((0.0, 0.0, 0.0, 0.0) if ceramic else (0.5 + s.age, 0.4 + 1.2 * s.uneven, s.freckles, 0.0)),
@@ -250,11 +296,12 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
 
     points, point_depth = landmarks.landmarks(picture, p.pose.roll)
     visible = _visible(points, point_depth, depth, size, supersample)
-    is_face = np.isin(what, [int(r) for r in FACE_REGIONS]).astype(np.float32)
+    is_face = _IS_FACE[what]
     alpha = seen.astype(np.float32)
     if supersample > 1:
         image, albedo, facing, alpha, face, mask = (
-            cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (image, albedo, facing, alpha, is_face, marks[..., 1])
+            cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA)
+            for a in (image, albedo, facing, alpha, is_face, marks[..., 1])
         )
         o = supersample // 2
         region_map, depth_map = what[o::supersample, o::supersample], depth[o::supersample, o::supersample]
@@ -276,7 +323,7 @@ def render(parameters: FaceParameters, size: int = 128, *, supersample: int = 2,
         depth=np.where(depth_map > 1e8, np.float32(np.inf), depth_map).astype(np.float32),
         albedo=albedo,
         normal=facing,
-        light=np.asarray(image / np.maximum(albedo, 1e-3), np.float32),
+        shaded=image,
     )
 
 
@@ -305,12 +352,32 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     mask = skin.beard_mask(beard)
     covered = np.maximum(cover, mask * beard.density * 0.9)
     stubble = np.maximum(skin.tints()['beard'] * p.identity.skin.stubble * 0.5, 0)
-    colour = colour + stubble[:, None] * (np.array(beard.colour, np.float32) * 0.6 + 0.02 - colour) * np.array([0.75, 0.65, 0.6], np.float32)
-    scene.add(flat, h.triangles, region, material, colour.astype(np.float32), plane=h.plane.astype(np.float32), wet=wet, hair=covered)
+    colour = colour + stubble[:, None] * (np.array(beard.colour, np.float32) * 0.6 + 0.02 - colour) * np.array(
+        [0.75, 0.65, 0.6], np.float32
+    )
+    scene.add(
+        flat,
+        h.triangles,
+        region,
+        material,
+        colour.astype(np.float32),
+        plane=h.plane.astype(np.float32),
+        wet=wet,
+        hair=covered,
+    )
     for centre, radius, side in zip(posed.eye_centre, posed.eye_radius, (-1, 1), strict=True):
         gaze = turn(p.expression.gaze_yaw - 1.5 * side, p.expression.gaze_pitch, 0.0)
         q, t, d, place, open_ = _eyeball(centre, float(radius), gaze, p.identity.eyes.lashes)
-        scene.add(before(q), t, int(Region.EYE), int(Material.EYE), np.ones_like(q), normal=moved(d, np.zeros(3, np.float32), head_turn, np.zeros(3, np.float32)), plane=place, wet=open_)
+        scene.add(
+            before(q),
+            t,
+            int(Region.EYE),
+            int(Material.EYE),
+            np.ones_like(q),
+            normal=moved(d, np.zeros(3, np.float32), head_turn, np.zeros(3, np.float32)),
+            plane=place,
+            wet=open_,
+        )
     _add_lashes(scene, p, posed, before)
     neck = float(np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max())
     c = wear.clothes(p.wear, neck)
@@ -331,7 +398,12 @@ def _assemble(p: FaceParameters, posed: Posed, size: int) -> tuple[_Scene, Float
     dense = float(np.clip(size / 200.0, 0.6, 2.0))
     for strands, r in (
         (hair.grow_hair(p.wear.hair, p.wear.hat, posed.position, own_normal, dense), Region.HAIR),
-        (hair.grow_beard(mask, beard.length, beard.colour, p.wear.hair.grey, beard.seed, posed.position, own_normal) if beard.style != 'none' else None, Region.BEARD),
+        (
+            hair.grow_beard(mask, beard.length, beard.colour, p.wear.hair.grey, beard.seed, posed.position, own_normal)
+            if beard.style != 'none'
+            else None,
+            Region.BEARD,
+        ),
     ):
         if strands is not None:
             _add_strands(scene, strands, before, eye, r)
@@ -359,14 +431,23 @@ def _add_lashes(scene: _Scene, p: FaceParameters, posed: Posed, before: Callable
         points = np.stack([foot - along, foot + along, tip], 1).reshape(-1, 3).astype(np.float32)
         way = np.repeat((tip - foot) / long[:, None], 3, 0).astype(np.float32)
         dark = np.full((len(points), 3), 0.012, np.float32)
-        scene.add(before(points), np.arange(93, dtype=np.int32).reshape(-1, 3), int(Region.EYE), int(Material.HAIR), dark, normal=way)
+        scene.add(
+            before(points),
+            np.arange(93, dtype=np.int32).reshape(-1, 3),
+            int(Region.EYE),
+            int(Material.HAIR),
+            dark,
+            normal=way,
+        )
 
 
 def _add_piece(scene: _Scene, piece: wear.Piece, position: Floats, region: Region) -> None:
     scene.add(position, piece.triangles, int(region), piece.material, piece.paint, plane=piece.plane, wet=piece.wet)
 
 
-def _add_strands(scene: _Scene, strands: hair.Strands, before: Callable[[Floats], Floats], eye: Floats, region: Region) -> None:
+def _add_strands(
+    scene: _Scene, strands: hair.Strands, before: Callable[[Floats], Floats], eye: Floats, region: Region
+) -> None:
     n, k = strands.points.shape[:2]
     points = before(strands.points.reshape(-1, 3)).reshape(n, k, 3)
     position, tangent, paint = (np.empty((n * k * 2, 3), np.float32) for _ in range(3))
@@ -385,16 +466,20 @@ def _shadows(position: Floats, triangles: NDArray[np.int32], to: Floats) -> tupl
         right = np.cross([0.02, 1.0, 0.03], way)
         right /= np.linalg.norm(right) + 1e-9
         frame[k] = right, np.cross(way, right), way
-        rasterise(lamp_corners(position, frame[k], SHADOW_SCALE, SHADOW_SIDE / 2), triangles, out[k], unused)
+        rasterise(
+            lamp_corners(position, frame[k], SHADOW_SCALE, SHADOW_SIDE / 2), triangles, skin_triangles(), out[k], unused
+        )
     return out, frame
 
 
-def _look_through(glass: tuple[Floats, NDArray[np.int32]], p: FaceParameters, fine: int, depth: Floats, image: Floats) -> None:
+def _look_through(
+    glass: tuple[Floats, NDArray[np.int32]], p: FaceParameters, fine: int, depth: Floats, image: Floats
+) -> None:
     """Tint what lies behind the panes, and mirror the brightest lamp in them."""
     assert p.wear.glasses is not None
     near = np.full((fine, fine), FAR, np.float32)
     which = np.full((fine, fine), -1, np.int32)
-    rasterise(_project(glass[0], p.camera, fine), glass[1], near, which)
+    rasterise(_project(glass[0], p.camera, fine), glass[1], 0, near, which)
     on = (which >= 0) & (near < depth)
     tint = p.wear.glasses.tint
     rows = np.flatnonzero(on.any(1))

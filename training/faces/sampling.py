@@ -87,7 +87,9 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
     light = sample_light(rng)
     sensor = sample_sensor(rng, s)
     # A camera sets its exposure by what it sees, though not all the way.
-    bright = float(np.mean(tone_colour(identity.skin.tone))) * (light.ambient[0][1] + 0.5 * sum(lamp.colour[1] for lamp in light.lamps))
+    bright = float(np.mean(tone_colour(identity.skin.tone))) * (
+        light.ambient[0][1] + 0.5 * sum(lamp.colour[1] for lamp in light.lamps)
+    )
     sensor = replace(sensor, exposure=sensor.exposure * (0.46 / bright) ** 0.58)
     return FaceParameters(
         identity=identity,
@@ -96,7 +98,9 @@ def sample(rng: Rng, settings: Settings | None = None) -> FaceParameters:
         pose=pose,
         camera=sample_camera(rng, s),
         light=light,
-        background=Background(str(rng.choice(backgrounds.KINDS)), _seed(rng), float(rng.uniform(0.03, 0.6)) / sensor.exposure**0.85),
+        background=Background(
+            str(rng.choice(backgrounds.KINDS)), _seed(rng), float(rng.uniform(0.03, 0.6)) / sensor.exposure**0.85
+        ),
         occluders=sample_occluders(rng, s, identity.skin.tone),
         sensor=sensor,
     )
@@ -149,12 +153,23 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
     beard = Beard()
     if male and not child and rng.random() < 0.42:
         style = str(rng.choice(['full', 'full', 'goatee', 'moustache', 'strap', 'muzzle']))
-        beard = Beard(style, float(np.exp(rng.uniform(np.log(1.0), np.log(20)))), float(rng.uniform(0.5, 1.0)), (r, g, b), _seed(rng))
+        beard = Beard(
+            style,
+            float(np.exp(rng.uniform(np.log(1.0), np.log(20)))),
+            float(rng.uniform(0.5, 1.0)),
+            (r, g, b),
+            _seed(rng),
+        )
     identity = Identity(
         tuple(float(t) for t in traits),
         skin,
         Brows(int(rng.integers(BROW_STYLES)), float(rng.uniform(0.45, 0.95)), (r, g, b)),
-        Eyes(iris, float(rng.uniform(1.4, 3.2)), float(rng.beta(1, 4)), float(rng.uniform(0.5, 1)) if not male or child else float(rng.uniform(0.2, 0.6))),
+        Eyes(
+            iris,
+            float(rng.uniform(1.4, 3.2)),
+            float(rng.beta(1, 4)),
+            float(rng.uniform(0.5, 1)) if not male or child else float(rng.uniform(0.2, 0.6)),
+        ),
         beard,
     )
     hair = _hair(rng, male=male, age=age, colour=hair_colour, grey=grey, dark=dark)
@@ -172,7 +187,11 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
         )
     hat = None
     if rng.random() < 0.11:
-        style = str(rng.choice(['cap', 'cap', 'beanie', 'beanie', 'brim', 'scarf'] if not male else ['cap', 'cap', 'beanie', 'brim']))
+        style = str(
+            rng.choice(
+                ['cap', 'cap', 'beanie', 'beanie', 'brim', 'scarf'] if not male else ['cap', 'cap', 'beanie', 'brim']
+            )
+        )
         hat = Hat(style, _any_colour(rng), float(rng.normal(-4, 7)), _seed(rng))
     wear = Wear(
         hair=hair,
@@ -214,7 +233,21 @@ def _iris(rng: Rng, dark: float) -> Colour:
 
 def _hair(rng: Rng, *, male: bool, age: float, colour: Colour, grey: float, dark: float) -> Hair:
     if male:
-        styles = ['bald', 'cropped', 'cropped', 'short', 'short', 'short', 'side', 'side', 'back', 'fringe', 'spiky', 'curly', 'long']
+        styles = [
+            'bald',
+            'cropped',
+            'cropped',
+            'short',
+            'short',
+            'short',
+            'side',
+            'side',
+            'back',
+            'fringe',
+            'spiky',
+            'curly',
+            'long',
+        ]
     else:
         styles = ['bob', 'bob', 'long', 'long', 'long', 'tied', 'tied', 'fringe', 'curly', 'short', 'side']
     if dark > 0.6:
@@ -265,15 +298,53 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
         e = replace(e, smile_left=v + rng.normal(0, 0.07), smile_right=v + rng.normal(0, 0.07), squint=float(u(0, 0.7)))
     elif mood == 'grin':
         v = float(u(0.5, 1.15))
-        e = replace(e, smile_left=v, smile_right=v + rng.normal(0, 0.06), upper_raise=float(u(0.25, 0.9)), lower_drop=float(u(0.1, 0.8)), jaw=float(u(0, 9) if rng.random() < 0.8 else u(9, 18)), squint=float(u(0, 1)))
+        e = replace(
+            e,
+            smile_left=v,
+            smile_right=v + rng.normal(0, 0.06),
+            upper_raise=float(u(0.25, 0.9)),
+            lower_drop=float(u(0.1, 0.8)),
+            jaw=float(u(0, 9) if rng.random() < 0.8 else u(9, 18)),
+            squint=float(u(0, 1)),
+        )
     elif mood == 'speech':
-        e = replace(e, jaw=float(abs(rng.normal(0, 7))), pucker=float(max(0, rng.normal(0.1, 0.4))), upper_raise=float(u(0, 0.5)), lower_drop=float(u(0, 0.7)), smile_left=float(u(-0.1, 0.35)), smile_right=float(u(-0.1, 0.35)))
+        e = replace(
+            e,
+            jaw=float(abs(rng.normal(0, 7))),
+            pucker=float(max(0, rng.normal(0.1, 0.4))),
+            upper_raise=float(u(0, 0.5)),
+            lower_drop=float(u(0, 0.7)),
+            smile_left=float(u(-0.1, 0.35)),
+            smile_right=float(u(-0.1, 0.35)),
+        )
     elif mood == 'wide':
-        e = replace(e, jaw=float(u(12, 27)), lower_drop=float(u(0, 0.6)), upper_raise=float(u(0, 0.6)), smile_left=float(u(0, 0.8)), smile_right=float(u(0, 0.8)))
+        e = replace(
+            e,
+            jaw=float(u(12, 27)),
+            lower_drop=float(u(0, 0.6)),
+            upper_raise=float(u(0, 0.6)),
+            smile_left=float(u(0, 0.8)),
+            smile_right=float(u(0, 0.8)),
+        )
     elif mood == 'grimace':
-        e = replace(e, frown=float(u(0, 1)), press=float(u(0, 1)), brow_knit=float(u(0, 1)), nose_wrinkle=float(u(0, 1) ** 2), cheek_puff=float(u(0, 1) ** 4), smile_left=float(u(0, 1) ** 3))
+        e = replace(
+            e,
+            frown=float(u(0, 1)),
+            press=float(u(0, 1)),
+            brow_knit=float(u(0, 1)),
+            nose_wrinkle=float(u(0, 1) ** 2),
+            cheek_puff=float(u(0, 1) ** 4),
+            smile_left=float(u(0, 1) ** 3),
+        )
     else:
-        e = replace(e, frown=float(max(0, rng.normal(0, 0.25))), press=float(max(0, rng.normal(0, 0.25))), jaw=float(max(0, rng.normal(0, 1.2))), smile_left=float(u(-0.05, 0.15)), smile_right=float(u(-0.05, 0.15)))
+        e = replace(
+            e,
+            frown=float(max(0, rng.normal(0, 0.25))),
+            press=float(max(0, rng.normal(0, 0.25))),
+            jaw=float(max(0, rng.normal(0, 1.2))),
+            smile_left=float(u(-0.05, 0.15)),
+            smile_right=float(u(-0.05, 0.15)),
+        )
     raised = float(rng.normal(0, 0.3))
     closed = 1.0 if rng.random() < 0.05 else float(np.clip(rng.normal(0.08, 0.13), -0.2, 0.8))
     wink = rng.random() < 0.02
@@ -301,7 +372,11 @@ def sample_occluders(rng: Rng, s: Settings, tone: float) -> tuple[Occluder, ...]
         kind = str(rng.choice(['hand', 'hand', 'hand', 'microphone', 'cup', 'phone', 'bar', 'mask', 'mask', 'scarf']))
         u = rng.uniform
         if kind in WORN:
-            colour = [(0.25, 0.45, 0.6), (0.75, 0.78, 0.8), (0.02, 0.02, 0.025), _any_colour(rng)][int(rng.integers(4))] if kind == 'mask' else _any_colour(rng)
+            colour = (
+                [(0.25, 0.45, 0.6), (0.75, 0.78, 0.8), (0.02, 0.02, 0.025), _any_colour(rng)][int(rng.integers(4))]
+                if kind == 'mask'
+                else _any_colour(rng)
+            )
             out.append(Occluder(kind, y=float(u(-30, 12)), colour=colour, seed=_seed(rng)))
             continue
         colour = _any_colour(rng)
@@ -313,7 +388,18 @@ def sample_occluders(rng: Rng, s: Settings, tone: float) -> tuple[Occluder, ...]
             colour, x, y, z = (0.03, 0.03, 0.03), float(rng.normal(0, 25)), float(u(-55, 0)), float(u(38, 70))
         elif kind == 'phone':
             colour, x = (0.02, 0.02, 0.025) if rng.random() < 0.7 else colour, float(rng.choice([-1, 1]) * u(30, 80))
-        out.append(Occluder(kind, x, y, z, float(rng.normal(0, 35) if kind == 'hand' else rng.normal(0, 20)), float(u(0.85, 1.15)), colour, _seed(rng)))
+        out.append(
+            Occluder(
+                kind,
+                x,
+                y,
+                z,
+                float(rng.normal(0, 35) if kind == 'hand' else rng.normal(0, 20)),
+                float(u(0.85, 1.15)),
+                colour,
+                _seed(rng),
+            )
+        )
     return tuple(out)
 
 
@@ -332,11 +418,15 @@ def sample_light(rng: Rng) -> Light:
     sh[4:9] = rng.normal(0, 0.07, (5, 1)) * base
     lamps = []
     for k in range(int(rng.choice([0, 1, 2, 3], p=[0.08, 0.52, 0.3, 0.1]))):
-        d = np.array([rng.normal(0, 1.0), rng.normal(0.45, 0.55), abs(rng.normal(0.5, 0.7)) if k == 0 else rng.normal(0.1, 0.8)])
+        d = np.array(
+            [rng.normal(0, 1.0), rng.normal(0.45, 0.55), abs(rng.normal(0.5, 0.7)) if k == 0 else rng.normal(0.1, 0.8)]
+        )
         d = d / (np.linalg.norm(d) + 1e-6)
         power = 1.25 * total * (1 - share) * (1.0 if k == 0 else u(0.2, 0.8))
         c = power * np.exp(rng.normal(0, 0.12, 3) * [1, 0.3, 1]) * warm
-        lamps.append(Lamp((float(d[0]), float(d[1]), float(d[2])), (float(c[0]), float(c[1]), float(c[2])), float(u(0.05, 1.0))))
+        lamps.append(
+            Lamp((float(d[0]), float(d[1]), float(d[2])), (float(c[0]), float(c[1]), float(c[2])), float(u(0.05, 1.0)))
+        )
     return Light(tuple((float(r), float(g), float(b)) for r, g, b in sh), tuple(lamps))
 
 

@@ -1,10 +1,12 @@
 """What a camera does to the light that reaches it: blur, noise, tone, compression."""
 
+# mypy: disable-error-code="untyped-decorator,no-any-unimported"
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import cv2
+import numba
 import numpy as np
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ def develop(linear: Floats, sensor: Sensor) -> NDArray[np.uint8]:
         y, x = np.mgrid[0:side, 0 : linear.shape[1]].astype(np.float32)
         light = cv2.remap(light, x + rows[:, None], y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if sensor.motion * side > 0.6:
-        light = cv2.filter2D(light, -1, _streak(sensor.motion * side, sensor.motion_angle), borderType=cv2.BORDER_REPLICATE)
+        light = cv2.filter2D(
+            light, -1, _streak(sensor.motion * side, sensor.motion_angle), borderType=cv2.BORDER_REPLICATE
+        )
     if sensor.blur * side > 0.25:
         light = cv2.GaussianBlur(light, (0, 0), sensor.blur * side)
     small = sensor.resolution < 0.99
@@ -35,8 +39,7 @@ def develop(linear: Floats, sensor: Sensor) -> NDArray[np.uint8]:
     if sensor.shot_noise or sensor.read_noise:
         sigma = np.sqrt(np.maximum(light, 0) * sensor.shot_noise**2 + sensor.read_noise**2)
         light = light + sigma * rng.standard_normal(light.shape, np.float32)
-    tone = _tone(light, sensor)
-    picture = np.clip(tone * 255.0 + 0.5, 0, 255).astype(np.uint8)[..., ::-1]
+    picture = _tone(np.ascontiguousarray(light, np.float32), _CURVE, sensor.contrast, sensor.saturation)
     if sensor.quality:
         coded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[1]
         picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
@@ -51,17 +54,23 @@ def develop(linear: Floats, sensor: Sensor) -> NDArray[np.uint8]:
 _CURVE = np.linspace(0, 1, 4097, dtype=np.float32) ** 0.4545
 
 
-def _tone(light: Floats, sensor: Sensor) -> Floats:
-    """Bend linear light into the picture's values: a shoulder for what is too bright, gamma, contrast, saturation."""
-    light = np.maximum(light, 0)
-    bent = 1.2 * light * (1 + light * 0.05) / (1 + 0.8 * light)
-    value = _CURVE[np.minimum(bent * 4096, 4096).astype(np.int32)]
-    if sensor.contrast:
-        value = value + sensor.contrast * (value - 0.5) * 4 * value * (1 - value)
-    if sensor.saturation != 1:
-        grey = value @ np.array([0.299, 0.587, 0.114], np.float32)
-        value = grey[..., None] + sensor.saturation * (value - grey[..., None])
-    return np.asarray(value, np.float32)
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def _tone(light: Floats, curve: Floats, contrast: float, saturation: float) -> NDArray[np.uint8]:
+    """Bend linear RGB light into BGR values: a shoulder for what is too bright, gamma, contrast, saturation."""
+    out = np.empty(light.shape, np.uint8)
+    value = np.empty(3, np.float32)
+    for y in range(light.shape[0]):
+        for x in range(light.shape[1]):
+            for c in range(3):
+                v = max(light[y, x, c], np.float32(0))
+                v = 1.2 * v * (1 + v * 0.05) / (1 + 0.8 * v)
+                v = curve[min(int(v * 4096), 4096)]
+                value[c] = v + contrast * (v - 0.5) * 4 * v * (1 - v)
+            grey = 0.299 * value[0] + 0.587 * value[1] + 0.114 * value[2]
+            for c in range(3):
+                v = grey + saturation * (value[c] - grey)
+                out[y, x, 2 - c] = np.uint8(min(max(v * 255.0 + 0.5, 0.0), 255.0))
+    return out
 
 
 def _streak(length: float, angle: float) -> Floats:
@@ -72,7 +81,12 @@ def _streak(length: float, angle: float) -> Floats:
     for t in np.linspace(-1, 1, 4 * n):
         x, y = c + t * d
         x0, y0 = int(x), int(y)
-        for yy, xx, w in ((y0, x0, (1 - x + x0) * (1 - y + y0)), (y0, x0 + 1, (x - x0) * (1 - y + y0)), (y0 + 1, x0, (1 - x + x0) * (y - y0)), (y0 + 1, x0 + 1, (x - x0) * (y - y0))):
+        for yy, xx, w in (
+            (y0, x0, (1 - x + x0) * (1 - y + y0)),
+            (y0, x0 + 1, (x - x0) * (1 - y + y0)),
+            (y0 + 1, x0, (1 - x + x0) * (y - y0)),
+            (y0 + 1, x0 + 1, (x - x0) * (y - y0)),
+        ):
             if yy < n + 2 and xx < n + 2:
                 kernel[yy, xx] += w
     return kernel / kernel.sum()

@@ -1,6 +1,6 @@
 """Contact sheets: faces as chance draws them, and the truth about them laid over.
 
-    python -m training.faces.sheet --out faces.png
+python -m training.faces.sheet --out faces.png
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training.faces.rendering import Rendered, Region, render
+from training.faces.rendering import Region, Rendered, render
 from training.faces.sampling import Settings, sample
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def tiled(pictures: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
 def main() -> None:
     """Draw the two sheets."""
     parser = argparse.ArgumentParser(description='Draw contact sheets of procedural faces.')
-    parser.add_argument('--out', type=Path, default=Path('faces.png'), help='the first sheet; the second gets "_truth" to its name')
+    parser.add_argument(
+        '--out', type=Path, default=Path('faces.png'), help='the first sheet; the second gets "_truth" to its name'
+    )
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--size', type=int, default=192, help='side of a picture, pixels')
     parser.add_argument('--columns', type=int, default=8)
@@ -59,8 +61,15 @@ def main() -> None:
     faces = [render(sample(rng, settings), arguments.size) for _ in range(arguments.columns * arguments.rows)]
     cv2.imwrite(str(arguments.out), tiled([face.image for face in faces], arguments.columns))
     truth = arguments.out.with_name(arguments.out.stem + '_truth' + arguments.out.suffix)
-    cv2.imwrite(str(truth), tiled([overlay(face) for face in faces[: arguments.columns * arguments.rows // 2]], max(1, arguments.columns // 2)))
-    print(f'{arguments.out}: {len(faces)} faces; {truth}: landmarks and regions of the first half ({len(Region)} regions)')  # noqa: T201
+    cv2.imwrite(
+        str(truth),
+        tiled(
+            [overlay(face) for face in faces[: arguments.columns * arguments.rows // 2]], max(1, arguments.columns // 2)
+        ),
+    )
+    print(
+        f'{arguments.out}: {len(faces)} faces; {truth}: landmarks and regions of the first half ({len(Region)} regions)'
+    )
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training.faces import proportions as average
 from training.faces.mesh import bump, head_mesh, step
 from training.faces.parts import Part, head
 from training.faces.personas import PERSONAS
@@ -36,7 +35,21 @@ _TONES = np.array(
     ],
     np.float64,
 )
-_LIP = np.array([(196, 122, 115), (190, 112, 104), (184, 106, 96), (172, 98, 88), (158, 88, 76), (130, 76, 68), (116, 72, 64), (100, 62, 57), (86, 54, 50), (72, 46, 43)], np.float64)
+_LIP = np.array(
+    [
+        (196, 122, 115),
+        (190, 112, 104),
+        (184, 106, 96),
+        (172, 98, 88),
+        (158, 88, 76),
+        (130, 76, 68),
+        (116, 72, 64),
+        (100, 62, 57),
+        (86, 54, 50),
+        (72, 46, 43),
+    ],
+    np.float64,
+)
 BROW_LINE = ((10.0, 15.0), (21.0, 19.2), (33.0, 21.8), (44.0, 20.6), (53.0, 14.0))
 """Middle line of a brow on the unfolded face, the half with x > 0."""
 BROW_STYLES = 12
@@ -126,7 +139,9 @@ def noise_tiles() -> Floats:
         t = np.real(np.fft.ifft2(band * np.exp(2j * np.pi * rng.random((TILE, TILE)))))
         tiles.append((t - t.mean()) / t.std())
     dots = np.zeros((TILE, TILE))
-    for x, y, r in zip(rng.integers(6, TILE - 6, 420), rng.integers(6, TILE - 6, 420), rng.exponential(0.9, 420) + 0.7, strict=True):
+    for x, y, r in zip(
+        rng.integers(6, TILE - 6, 420), rng.integers(6, TILE - 6, 420), rng.exponential(0.9, 420) + 0.7, strict=True
+    ):
         cv2.circle(dots, (int(x) * 16, int(y) * 16), int(r * 16), float(rng.uniform(0.4, 1.0)), -1, cv2.LINE_AA, 4)
     tiles.append(cv2.GaussianBlur(dots, (0, 0), 0.7))
     return np.asarray(tiles, np.float32)
@@ -159,7 +174,9 @@ def brow_drawings() -> Floats:
             cv2.line(stroke, tuple(int(c * 16) for c in a), tuple(int(c * 16) for c in b), 255, 1, cv2.LINE_AA, 4)
             canvas += stroke / 255.0 * rng.uniform(0.3, 0.75)
         canvas = 1 - np.exp(-1.15 * canvas)
-        out.append(np.clip(0.75 * cv2.GaussianBlur(canvas, (0, 0), 0.7) + 0.45 * cv2.GaussianBlur(canvas, (0, 0), 2.5), 0, 1))
+        out.append(
+            np.clip(0.75 * cv2.GaussianBlur(canvas, (0, 0), 0.7) + 0.45 * cv2.GaussianBlur(canvas, (0, 0), 2.5), 0, 1)
+        )
     return np.asarray(out, np.float32)
 
 
@@ -179,8 +196,12 @@ def wrinkle_drawings() -> Floats:
     for s in (-1, 1):
         for k in range(5):
             a = np.radians(-35 + 17 * k)
-            groups[1].append([(s * (49 + r * np.cos(a)), 1 + r * np.sin(a) * 1.1 - 0.02 * r * r) for r in np.linspace(0, 15, 9)])
-        groups[1].append([(s * (17 + 1.0 * t), -8 - 5.5 * np.sin(t / 24 * np.pi * 0.8)) for t in np.linspace(0, 24, 13)])
+            groups[1].append(
+                [(s * (49 + r * np.cos(a)), 1 + r * np.sin(a) * 1.1 - 0.02 * r * r) for r in np.linspace(0, 15, 9)]
+            )
+        groups[1].append(
+            [(s * (17 + 1.0 * t), -8 - 5.5 * np.sin(t / 24 * np.pi * 0.8)) for t in np.linspace(0, 24, 13)]
+        )
         groups[1].append([(s * 4.5, y + 20) for y in np.linspace(-4, 7, 6)])
         groups[2].append([(s * (18.5 + 0.5 * t + 0.004 * t * t), -38.0 - t) for t in np.linspace(0, 29, 15)])
         groups[2].append([(s * (29.5 + 1.2 * np.sin(t / 5)), -73 - t) for t in np.linspace(0, 17, 9)])
@@ -189,7 +210,9 @@ def wrinkle_drawings() -> Floats:
         for line in lines:
             pts = np.array([[(128 + x) * scale * 16, (100 - y) * scale * 16] for x, y in line]).astype(np.int32)
             cv2.polylines(canvas, [pts], False, 255, 3, cv2.LINE_AA, 4)
-        soft = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 3.0) + 0.8 * cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 9.0)
+        soft = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 3.0) + 0.8 * cv2.GaussianBlur(
+            canvas.astype(np.float32) / 255, (0, 0), 9.0
+        )
         small = cv2.resize(soft, (256, 256), interpolation=cv2.INTER_AREA)
         layers.append(small / small.max())
     return np.asarray(layers, np.float32)
@@ -210,7 +233,11 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     base = tone_colour(skin.tone) * np.array([1 + 0.06 * (skin.warmth - 0.5), 1.0, 1 - 0.22 * (skin.warmth - 0.5)])
     dark = skin.tone / 9
     colour = np.tile(base.astype(np.float32), (len(t['lip']), 1))
-    blush = skin.redness * (0.75 - 0.4 * dark) * (t['cheek'] + 0.9 * t['nose'] + 0.5 * t['chin'] + 0.9 * t['ear'] + 0.15 * t['forehead'])
+    blush = (
+        skin.redness
+        * (0.75 - 0.4 * dark)
+        * (t['cheek'] + 0.9 * t['nose'] + 0.5 * t['chin'] + 0.9 * t['ear'] + 0.15 * t['forehead'])
+    )
     colour *= 1 - np.clip(blush, 0, 1)[:, None] * np.array([0.06, 0.34, 0.32], np.float32)
     if ceramic:
         rosy = 0.34 * t['cheek'] + 0.22 * t['nose'] + 0.16 * t['chin']
@@ -222,7 +249,9 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
     lips = np.array(ceramic.lips) if ceramic else lips
     colour += t['lip'][:, None] * (0.7 + 0.25 * skin.lip_strength) * (lips.astype(np.float32) - colour)
-    colour *= 1 - 0.85 * t['nostril'][:, None] - 0.35 * t['corner'][:, None] - 0.5 * t['line'][:, None] * t['lip'][:, None]
+    colour *= (
+        1 - 0.85 * t['nostril'][:, None] - 0.35 * t['corner'][:, None] - 0.5 * t['line'][:, None] * t['lip'][:, None]
+    )
     colour *= 1 - 0.5 * t['concha'][:, None]
     colour *= 1 - 0.28 * t['crease'][:, None] - (0.45 + 0.45 * identity.eyes.lashes) * t['lash'][:, None]
     h = head()

@@ -1,6 +1,6 @@
 """How many faces are drawn in a second.
 
-    python -m training.faces.speed --seconds 10 --processes 2
+python -m training.faces.speed --seconds 10 --processes 2
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--supersample', type=int, default=1)
     a = parser.parse_args()
-    print(json.dumps(measure(a.size, a.seconds, a.processes, a.supersample)))  # noqa: T201
+    print(json.dumps(measure(a.size, a.seconds, a.processes, a.supersample)))
 
 
 if __name__ == '__main__':

@@ -30,7 +30,14 @@ class Piece:
     material: int
 
 
-def piece(p: NDArray[np.float64], t: NDArray[np.int32], uv: NDArray[np.float64], colour: NDArray[np.float64], wet: float, material: Material) -> Piece:
+def piece(
+    p: NDArray[np.float64],
+    t: NDArray[np.int32],
+    uv: NDArray[np.float64],
+    colour: NDArray[np.float64],
+    wet: float,
+    material: Material,
+) -> Piece:
     """Return a piece; colour (3,) or (n, 3)."""
     n = len(p)
     return Piece(
@@ -70,10 +77,14 @@ def clothes(wear: Wear, neck: float) -> Piece:
         mix = (t < (0.09 if wear.pattern == 'edge' else -1))[..., None] & np.ones((rows, columns, 1), bool)
     colour = np.where(mix, two, one)
     colour = colour * rng.uniform(0.93, 1.07, (rows, columns, 1))
-    return piece(p.reshape(-1, 3), grid_triangles(rows, columns), uv.reshape(-1, 2), colour.reshape(-1, 3), 1.0, Material.CLOTH)
+    return piece(
+        p.reshape(-1, 3), grid_triangles(rows, columns), uv.reshape(-1, 2), colour.reshape(-1, 3), 1.0, Material.CLOTH
+    )
 
 
-def tube(path: NDArray[np.float64], radius: float, around: int = 6, *, closed: bool = False) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def tube(
+    path: NDArray[np.float64], radius: float, around: int = 6, *, closed: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return a tube along path (n, 3): positions and triangles."""
     step = np.gradient(path, axis=0) if not closed else np.roll(path, -1, 0) - np.roll(path, 1, 0)
     step /= np.linalg.norm(step, axis=1, keepdims=True) + 1e-9
@@ -114,7 +125,14 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Pi
         rim = np.stack([cx + lx, y0 + ly, curve(cx + lx)], 1)
         add(tube(rim, g.thickness / 2, closed=True))
         hinge = side * (gap + 2 * g.half_width)
-        arm = np.array([[hinge, y0 + 4, curve(np.array(hinge))], [side * (ear_x + 1), y0 + 5, 40], [side * (ear_x + 3), y0 + 3, -2], [side * (ear_x + 2), y0 - 22, -14]])
+        arm = np.array(
+            [
+                [hinge, y0 + 4, curve(np.array(hinge))],
+                [side * (ear_x + 1), y0 + 5, 40],
+                [side * (ear_x + 3), y0 + 3, -2],
+                [side * (ear_x + 2), y0 - 22, -14],
+            ]
+        )
         add(tube(arm, g.thickness / 2))
         pane = np.concatenate([rim, [[cx, y0, curve(np.array(cx)) + 0.8]]])
         n = len(rim)
@@ -126,10 +144,17 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Pi
     p = np.concatenate(points)
     glass = np.concatenate(panes)
     frame = piece(p, np.concatenate(triangles).astype(np.int32), p[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
-    return frame, piece(glass, np.concatenate(pane_triangles).astype(np.int32), glass[:, :2], np.array(g.colour), 0.6, Material.GLOSS)
+    return frame, piece(
+        glass, np.concatenate(pane_triangles).astype(np.int32), glass[:, :2], np.array(g.colour), 0.6, Material.GLOSS
+    )
 
 
-def joined(made: list[tuple[NDArray[np.float64], NDArray[np.int32]]], colour: NDArray[np.float64], wet: float, material: Material) -> Piece:
+def joined(
+    made: list[tuple[NDArray[np.float64], NDArray[np.int32]]],
+    colour: NDArray[np.float64],
+    wet: float,
+    material: Material,
+) -> Piece:
     """Return several surfaces as one piece."""
     start = np.cumsum([0, *(len(p) for p, _ in made)])
     p = np.concatenate([q for q, _ in made])
@@ -167,10 +192,21 @@ def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
         for k in (0.0, 0.5, 1.0):
             out = 1 + k * far * reach / 95
             drop = -k * 8 - (14 * k * np.sin(around) ** 2 if hat.style == 'cap' else 0)
-            rings.append(np.stack([(width + thick) * np.sin(around) * (1 + (out - 1) * 0.75), rise + drop, -2 + (front + thick - 2) * np.cos(around) * out], 1))
+            rings.append(
+                np.stack(
+                    [
+                        (width + thick) * np.sin(around) * (1 + (out - 1) * 0.75),
+                        rise + drop,
+                        -2 + (front + thick - 2) * np.cos(around) * out,
+                    ],
+                    1,
+                )
+            )
         made.append((np.concatenate(rings), grid_triangles(3, len(around))))
     p = joined(made, np.array(hat.colour), 0.5, Material.CLOTH)
-    p.plane[: rows * columns] = np.stack([np.broadcast_to(turn * 80, (rows, columns)), np.broadcast_to(t * 90, (rows, columns))], -1).reshape(-1, 2)
+    p.plane[: rows * columns] = np.stack(
+        [np.broadcast_to(turn * 80, (rows, columns)), np.broadcast_to(t * 90, (rows, columns))], -1
+    ).reshape(-1, 2)
     if hat.style == 'beanie':
         p.paint[: rows * columns] *= np.tile(0.75 + 0.25 * (np.arange(columns) % 2), rows)[:, None]
     return p
@@ -196,8 +232,13 @@ def _headscarf(hat: Hat, width: float, crown: float, front: float) -> Piece:
     turn = np.linspace(-np.pi, np.pi, 44)
     drape = [
         (r * np.sin(turn), y + 6 * np.sin(turn * 4 + k), -8 + d * np.cos(turn))
-        for k, (r, d, y) in enumerate(((58, 62, -102), (72, 74, -118), (88, 84, -140), (130, 98, -176), (190, 110, -230)))
+        for k, (r, d, y) in enumerate(
+            ((58, 62, -102), (72, 74, -118), (88, 84, -140), (130, 98, -176), (190, 110, -230))
+        )
     ]
     return joined(
-        [(shell, grid_triangles(7, 44)), (np.concatenate([np.stack(r, 1) for r in drape]), grid_triangles(5, 44))], np.array(hat.colour), 0.9, Material.CLOTH
+        [(shell, grid_triangles(7, 44)), (np.concatenate([np.stack(r, 1) for r in drape]), grid_triangles(5, 44))],
+        np.array(hat.colour),
+        0.9,
+        Material.CLOTH,
     )
