@@ -147,23 +147,20 @@ def _accept_noncommercial(sub: argparse.ArgumentParser) -> None:
 def _patch_settings(options: argparse.Namespace, patch_size: int) -> PatchSettings:
     from facefusion_ros.personas.patches import MOST_FACES, PatchSettings
 
-    try:
-        return PatchSettings(
-            personas=tuple(options.persona.split(',')),
-            selection=options.selection,
-            max_faces=MOST_FACES,
-            references=tuple(options.reference),
-            patch_size=patch_size,
-            model=options.model,
-            pixel_boost=options.pixel_boost,
-            recogniser=options.recogniser,
-            enhancer=options.enhancer,
-            occlusion=options.occlusion,
-            regions=options.regions,
-            accept_noncommercial=options.accept_noncommercial,
-        )
-    except ValueError as error:
-        raise FacefusionError(str(error)) from None
+    return PatchSettings(
+        personas=tuple(options.persona.split(',')),
+        selection=options.selection,
+        max_faces=MOST_FACES,
+        references=tuple(options.reference),
+        patch_size=patch_size,
+        model=options.model,
+        pixel_boost=options.pixel_boost,
+        recogniser=options.recogniser,
+        enhancer=options.enhancer,
+        occlusion=options.occlusion,
+        regions=options.regions,
+        accept_noncommercial=options.accept_noncommercial,
+    )
 
 
 def seconds(text: str) -> float:

@@ -13,8 +13,8 @@ import numpy as np
 from facefusion_ros.engines.chain import EngineSettings
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.stored import load_stored
+from facefusion_ros.errors import SettingError, require
 from facefusion_ros.faces.alignment import apply, invert
-from facefusion_ros.faces.cascade import require
 from facefusion_ros.faces.segmentation import Segmenter, combine
 from facefusion_ros.models.entry import Role
 from facefusion_ros.personas.cast import Cast, Selection
@@ -82,7 +82,7 @@ class PatchSettings:
     accept_noncommercial: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a setting is out of range, or does not go with the others."""
+        """Raise SettingError where a setting is out of range, or does not go with the others."""
         by_identity = self.selection == 'identity'
         require(
             self,
@@ -217,7 +217,7 @@ class PatchMaker:
     def settings(self) -> PatchSettings:
         """How patches are made.
 
-        Personas, max_faces, threshold, enhancement and deadline may be replaced between two pictures; ValueError says
+        Personas, max_faces, threshold, enhancement and deadline may be replaced between two pictures; SettingError says
         which others were. No network is loaded again but those that new personas need for a moment. Where one of the
         personas is refused, as at the start, nothing changes.
         """
@@ -300,7 +300,7 @@ class PatchMaker:
         )
         for name in PatchSettings.__dataclass_fields__:
             if getattr(same, name) != getattr(before, name):
-                raise ValueError(f'{name} cannot be changed without loading networks: make a new PatchMaker')
+                raise SettingError(f'{name} cannot be changed without loading networks: make a new PatchMaker')
         if anew:
             self._figures = self._figures_of(settings.personas)
             self._cast.personas = len(settings.personas)
