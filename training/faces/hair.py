@@ -6,22 +6,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
 
+from training.faces.light import unit
 from training.faces.mesh import step
 from training.faces.parts import Part, head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.faces.parameters import Hair, Hat
+    from training.faces.parameters import Beard, Hair, Hat
 
     Floats = NDArray[np.float32]
 
-STYLES = ('bald', 'cropped', 'short', 'side', 'back', 'fringe', 'bob', 'long', 'tied', 'curly', 'afro', 'spiky')
 # Where the hair of the head begins on the unfolded head: distance around from the midline, height.
 _HAIRLINE = np.array(
     [
@@ -47,33 +47,42 @@ _HAIRLINE = np.array(
 )
 
 
-@dataclass(frozen=True)
-class Comb:
-    """How a style grows. flow: 0 radially from the crown, 1 back, 2 away from the part, 3 forward, 4 outwards."""
+class Comb(NamedTuple):
+    """How a style grows.
+
+    flow: which way hair is combed, of CROWN to OUT. strands and joints: how many, and of how many pieces each. lift:
+    how steeply it leaves the skin. weight: how soon it hangs. wander: how far strands differ. width: of a strand, mm.
+    sides: length at the sides over that above them; full: height on the unfolded head where it is whole, mm.
+    """
 
     flow: int
     strands: int
     joints: int
     lift: float
     weight: float
-    width: float
     wander: float
-    stiff: float
+    width: float
+    sides: float = 1.0
+    full: float = 62.0
 
 
+CROWN, BACK, PARTED, FORWARD, OUT, TIED = range(6)
 COMBS = {
-    'cropped': Comb(0, 700, 2, 0.25, 0.0, 3.2, 0.25, 0.9),
-    'short': Comb(2, 800, 3, 0.18, 0.30, 4.2, 0.25, 0.8),
-    'side': Comb(2, 800, 5, 0.22, 0.40, 4.4, 0.12, 0.75),
-    'back': Comb(1, 800, 5, 0.25, 0.20, 4.4, 0.10, 0.8),
-    'fringe': Comb(3, 850, 5, 0.20, 0.60, 4.6, 0.15, 0.7),
-    'bob': Comb(2, 800, 6, 0.22, 0.9, 5.5, 0.08, 0.6),
-    'long': Comb(2, 800, 8, 0.22, 0.9, 6.0, 0.08, 0.6),
-    'tied': Comb(1, 700, 6, 0.10, 0.0, 5.0, 0.05, 0.9),
-    'curly': Comb(2, 850, 6, 0.5, 0.6, 5.0, 0.5, 0.6),
-    'afro': Comb(4, 1100, 3, 1.6, 0.02, 6.5, 0.4, 0.8),
-    'spiky': Comb(1, 700, 3, 1.1, 0.02, 4.2, 0.3, 0.9),
+    'cropped': Comb(CROWN, 700, 2, 0.25, 0.0, 0.25, 3.2, sides=0.3),
+    'short': Comb(PARTED, 800, 3, 0.18, 0.18, 0.25, 4.2, sides=0.3),
+    'side': Comb(PARTED, 800, 5, 0.22, 0.25, 0.12, 4.4, sides=0.3),
+    'back': Comb(BACK, 800, 5, 0.25, 0.12, 0.10, 4.4, sides=0.3),
+    'fringe': Comb(FORWARD, 850, 5, 0.20, 0.39, 0.15, 4.6),
+    'bob': Comb(PARTED, 800, 6, 0.22, 0.63, 0.08, 5.5),
+    'long': Comb(PARTED, 800, 8, 0.22, 0.63, 0.08, 6.0),
+    'tied': Comb(TIED, 700, 6, 0.10, 0.0, 0.05, 5.0),
+    'curly': Comb(PARTED, 850, 6, 0.5, 0.42, 0.5, 5.0),
+    'afro': Comb(OUT, 1100, 3, 1.6, 0.012, 0.4, 6.5),
+    'spiky': Comb(BACK, 700, 3, 1.1, 0.011, 0.3, 4.2, sides=0.12, full=98.0),
 }
+STYLES = ('bald', *COMBS)
+_TAIL = (0.0, 45.0, -125.0)
+"""Where tied hair meets, mm."""
 
 
 def hairline(around: NDArray[np.float64], recede: float) -> NDArray[np.float64]:
@@ -94,7 +103,7 @@ def scalp(hair: Hair, hat: Hat | None) -> Floats:
 
 
 @cache
-def _roots(jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:  # noqa: FBT001 - cached by position
+def _roots(*, jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:
     """Return corners (n, 3), weights (n, 3) and unfolded places (n, 2) of points spread evenly over scalp or jaw."""
     h = head()
     rng = np.random.default_rng(3)
@@ -126,79 +135,71 @@ def _roots(jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:  # noqa: FBT0
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
+def _combed(flow: int, part: float, x: float, y: float, z: float, chance: float) -> tuple[float, float, float]:
+    """Return which way hair rooted at (x, y, z) is combed, along the skin or not; of any length."""
+    hanging = z < (-40.0 if flow == PARTED else -10.0)
+    if flow == CROWN:
+        return x, y - 100.0, z + 35.0
+    if flow == BACK:
+        return 0.15 * x, (25.0 - 0.2 * abs(x)) if y >= 20 else -30.0, -90.0
+    if flow in (PARTED, FORWARD) and hanging:
+        return 0.3 * x, -60.0, -10.0
+    if flow == PARTED:
+        return 60.0 if x > part else -60.0, -25.0, (-45.0 if z > 30 else -12.0) * (0.6 + 0.8 * chance)
+    if flow == FORWARD:
+        return 0.35 * x, -20.0, 70.0
+    if flow == TIED:
+        return _TAIL[0] - x, _TAIL[1] - y, _TAIL[2] - z
+    return 0.0, 0.0, 0.0
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
 def _grow(
     root: Floats,
     up: Floats,
-    flow: int,
-    part: float,
-    length: Floats,
-    joints: int,
+    comb: Comb,
     lift: float,
-    weight: float,
-    wander: float,
-    stiff: float,
+    part: float,
     curl: float,
+    length: Floats,
     chance: Floats,
-    skull: Floats,
-    tail: Floats,
+    hull: Floats,
     out: Floats,
 ) -> None:
-    """Write strands (n, joints + 1, 3). skull (k, 7): ellipsoids, centre, radii, and how far hair stays off."""
-    n = root.shape[0]
-    for s in range(n):
+    """Write strands (n, joints + 1, 3) that grow from root (n, 3) on skin that faces up (n, 3).
+
+    chance: (n, 6) 0 to 1. hull: (k, 7) ellipsoids that hair lies on: centre, radii, how far it may stay off; mm.
+    """
+    for s in range(len(root)):
         x, y, z = root[s, 0], root[s, 1], root[s, 2]
         nx, ny, nz = up[s, 0], up[s, 1], up[s, 2]
-        if flow == 0:
-            dx, dy, dz = x, y - 100.0, z + 35.0
-        elif flow == 1:
-            dx, dy, dz = 0.15 * x, 25.0 - 0.2 * abs(x), -90.0
-            if y < 20:
-                dy = -30.0
-        elif flow == 2:
-            dx, dy, dz = (60.0 if x > part else -60.0), -25.0, (-45.0 if z > 30 else -12.0) * (0.6 + 0.8 * chance[s, 3])
-            if z < -40:
-                dx, dy, dz = 0.3 * x, -60.0, -10.0
-        elif flow == 3:
-            dx, dy, dz = 0.35 * x, -20.0, 70.0
-            if z < -10:
-                dx, dy, dz = 0.3 * x, -60.0, -10.0
-        else:
-            dx, dy, dz = nx, ny, nz
-        if tail[3] > 0:
-            dx, dy, dz = tail[0] - x, tail[1] - y, tail[2] - z
-        dot = dx * nx + dy * ny + dz * nz
-        dx, dy, dz = dx - dot * nx, dy - dot * ny, dz - dot * nz
-        one = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + 1e-6)
-        dx, dy, dz = dx * one + lift * nx, dy * one + lift * ny, dz * one + lift * nz
-        dx += wander * (chance[s, 0] - 0.5)
-        dy += wander * (chance[s, 1] - 0.5)
-        dz += wander * (chance[s, 2] - 0.5)
-        one = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + 1e-6)
-        dx, dy, dz = dx * one, dy * one, dz * one
+        dx, dy, dz = _combed(comb.flow, part, x, y, z, chance[s, 3])
+        along = dx * nx + dy * ny + dz * nz
+        dx, dy, dz = unit(dx - along * nx, dy - along * ny, dz - along * nz)
+        dx, dy, dz = unit(
+            dx + lift * nx + comb.wander * (chance[s, 0] - 0.5),
+            dy + lift * ny + comb.wander * (chance[s, 1] - 0.5),
+            dz + lift * nz + comb.wander * (chance[s, 2] - 0.5),
+        )
         out[s, 0, 0], out[s, 0, 1], out[s, 0, 2] = x, y, z
-        seg = length[s] / joints
-        phase = 6.28 * chance[s, 4]
-        for k in range(joints):
-            t = (k + 1.0) / joints
-            pull = weight * (0.4 + t) * (1.0 - 0.5 * stiff) * seg / 16.0
-            dy -= pull
-            if curl > 0:
-                turn = phase + length[s] * t * 0.22
-                dx += curl * math.cos(turn) * 0.6
-                dz += curl * math.sin(turn) * 0.6
-                dy += curl * math.sin(turn * 1.3 + chance[s, 0] * 6.0) * 0.4
-            one = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + 1e-6)
-            dx, dy, dz = dx * one, dy * one, dz * one
-            x, y, z = x + dx * seg, y + dy * seg, z + dz * seg
-            for e in range(skull.shape[0]):
-                off = skull[e, 6] * (0.35 + 0.65 * chance[s, 3]) * min(1.0, 0.4 + t)
-                rx, ry, rz = skull[e, 3] + off, skull[e, 4] + off, skull[e, 5] + off
-                ax, ay, az = (x - skull[e, 0]) / rx, (y - skull[e, 1]) / ry, (z - skull[e, 2]) / rz
+        piece = length[s] / comb.joints
+        for k in range(comb.joints):
+            t = (k + 1.0) / comb.joints
+            turn = 6.28 * chance[s, 4] + length[s] * t * 0.22
+            dx += 0.6 * curl * math.cos(turn)
+            dy += 0.4 * curl * math.sin(turn * 1.3 + chance[s, 0] * 6.0) - comb.weight * (0.4 + t) * piece / 16.0
+            dz += 0.6 * curl * math.sin(turn)
+            dx, dy, dz = unit(dx, dy, dz)
+            x, y, z = x + dx * piece, y + dy * piece, z + dz * piece
+            for e in range(len(hull)):
+                off = hull[e, 6] * (0.35 + 0.65 * chance[s, 3]) * min(1.0, 0.4 + t)
+                rx, ry, rz = hull[e, 3] + off, hull[e, 4] + off, hull[e, 5] + off
+                ax, ay, az = (x - hull[e, 0]) / rx, (y - hull[e, 1]) / ry, (z - hull[e, 2]) / rz
                 q = ax * ax + ay * ay + az * az
                 if q < 1.0:
                     q = 1.0 / math.sqrt(q + 1e-6)
-                    bx, by, bz = skull[e, 0] + ax * q * rx, skull[e, 1] + ay * q * ry, skull[e, 2] + az * q * rz
-                    dx, dy, dz = dx + 0.6 * (bx - x) / seg, dy + 0.6 * (by - y) / seg, dz + 0.6 * (bz - z) / seg
+                    bx, by, bz = hull[e, 0] + ax * q * rx, hull[e, 1] + ay * q * ry, hull[e, 2] + az * q * rz
+                    dx, dy, dz = dx + 0.6 * (bx - x) / piece, dy + 0.6 * (by - y) / piece, dz + 0.6 * (bz - z) / piece
                     x, y, z = bx, by, bz
             out[s, k + 1, 0], out[s, k + 1, 1], out[s, k + 1, 2] = x, y, z
 
@@ -268,7 +269,7 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     if hair.style not in COMBS or (hat is not None and hat.style == 'scarf'):
         return None
     comb = COMBS[hair.style]
-    corners, weights, place = _roots(False)
+    corners, weights, place = _roots(jaw=False)
     gap = place[:, 1] - hairline(place[:, 0].astype(np.float64), hair.hairline)
     use = gap > 1.0 + 2.0 * np.abs(np.sin(place[:, 0] * 0.31 + hair.seed))
     if hat is not None:
@@ -277,68 +278,52 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
     if len(use) == 0:
         return None
     corners, weights = corners[use], weights[use]
-    root = np.einsum('nc,ncd->nd', weights, position[corners])
-    up = np.einsum('nc,ncd->nd', weights, normal[corners])
-    rng = np.random.default_rng(hair.seed)
-    chance = rng.random((len(use), 6), np.float32)
-    tall = 4.0 + 18.0 * hair.volume
-    crown = position[head_top()]
-    length = hair.length * (0.65 + 0.55 * chance[:, 0])
-    high = step(place[use, 1].astype(np.float64), *((55.0, 98.0) if hair.style == 'spiky' else (20.0, 62.0)))
-    sides = (
-        1.0
-        if hair.style in ('long', 'bob', 'curly', 'afro', 'tied', 'fringe')
-        else (0.12 + 0.88 * high if hair.style == 'spiky' else 0.3 + 0.7 * high)
-    )
-    length = (length * sides).astype(np.float32)
+    root = np.einsum('nc,ncd->nd', weights, position[corners]).astype(np.float32)
+    up = np.einsum('nc,ncd->nd', weights, normal[corners]).astype(np.float32)
+    chance = np.random.default_rng(hair.seed).random((len(use), 6), np.float32)
+    above = step(place[use, 1].astype(np.float64), comb.full - 43.0, comb.full)
+    length = hair.length * (0.65 + 0.55 * chance[:, 0]) * (comb.sides + (1 - comb.sides) * above)
     if hair.style == 'fringe':
-        length = np.where((root[:, 2] > 20), np.minimum(length, 62 + 12 * chance[:, 1]), length).astype(np.float32)
-    skull = np.array(
+        length = np.where(root[:, 2] > 20, np.minimum(length, 62 + 12 * chance[:, 1]), length)
+    tall = 4.0 + 18.0 * hair.volume
+    higher = 0.5 * (position[head_top(), 1] - 116)
+    # Skull, jaw and neck, shoulders.
+    hull = np.array(
         [
-            (0.0, 34.0 + (crown[1] - 116) * 0.5, 0.0, 72.0, 80.0 + (crown[1] - 116) * 0.5, 96.0, 0.5 * tall),
+            (0.0, 34.0 + higher, 0.0, 72.0, 80.0 + higher, 96.0, 0.5 * tall),
             (0.0, -40.0, 10.0, 63.0, 78.0, 82.0, 0.35 * tall),
             (0.0, -150.0, -18.0, 56.0, 90.0, 48.0, 5.0),
             (0.0, -245.0, -18.0, 190.0, 70.0, 70.0, 6.0),
         ],
         np.float32,
     )
-    skull[:, 3] *= np.clip(np.abs(position[head_side(), 0]) / 74.0, 0.8, 1.25)
-    tail = np.array([0.0, 45.0, -125.0, 1.0 if hair.style == 'tied' else 0.0], np.float32)
+    hull[:, 3] *= np.clip(np.abs(position[head_side(), 0]) / 74.0, 0.8, 1.25)
     out = np.empty((len(use), comb.joints + 1, 3), np.float32)
     lift = comb.lift * (0.4 + 1.2 * hair.volume)
-    _grow(root.astype(np.float32), up.astype(np.float32), comb.flow, hair.part, length, comb.joints, lift, comb.weight, comb.wander, comb.stiff,
-          hair.curl, chance, skull, tail, out)  # fmt: skip
+    _grow(root, up, comb, lift, hair.part, hair.curl, length.astype(np.float32), chance, hull, out)
     return Strands(out, _tint(hair.colour, hair.grey, chance), comb.width * density**-0.6)
 
 
-def grow_beard(
-    mask: Floats,
-    length: float,
-    colour: tuple[float, float, float],
-    grey: float,
-    seed: int,
-    position: Floats,
-    normal: Floats,
-) -> Strands | None:
+def grow_beard(beard: Beard, mask: Floats, grey: float, position: Floats, normal: Floats) -> Strands | None:
     """Return the strands of a beard that grows where mask (V,) is above a half."""
-    corners, weights, place = _roots(True)
+    corners, weights, place = _roots(jaw=True)
     use = np.flatnonzero((mask[corners] * weights).sum(1) > 0.45)[:700]
-    if len(use) == 0 or length < 2.0:
+    if len(use) == 0 or beard.length < 2.0:
         return None
     corners, weights = corners[use], weights[use]
     root = np.einsum('nc,ncd->nd', weights, position[corners]).astype(np.float32)
     up = np.einsum('nc,ncd->nd', weights, normal[corners]).astype(np.float32)
-    chance = np.random.default_rng(seed).random((len(use), 6), np.float32)
+    chance = np.random.default_rng(beard.seed).random((len(use), 6), np.float32)
     direction = np.stack([0.25 * np.sign(root[:, 0]), -0.9 + 0 * root[:, 0], 0.1 + 0 * root[:, 0]], 1).astype(
         np.float32
     )
     direction += 0.35 * up + 0.5 * (chance[:, :3] - 0.5)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     # Kept short over the mouth.
-    long = length * (0.6 + 0.7 * chance[:, 3:4]) * np.where(place[use, 1:] > -62, 0.4, 1.0)
+    long = beard.length * (0.6 + 0.7 * chance[:, 3:4]) * np.where(place[use, 1:] > -62, 0.4, 1.0)
     down = np.array([0, -0.3, 0], np.float32)
     points = np.stack([root, root + direction * long * 0.5, root + (direction + down) * long], 1)
-    return Strands(points.astype(np.float32), _tint(colour, grey, chance), 2.6)
+    return Strands(points.astype(np.float32), _tint(beard.colour, grey, chance), 2.6)
 
 
 @cache

@@ -100,8 +100,8 @@ def pose_face(traits: tuple[float, ...], expression: Expression) -> Posed:
     _open_jaw(p, b.jaw, expression)
     size = 1 + 0.02 * traits[b.traits.index('eye_size')]
     radius = np.full(2, average.EYE_RADIUS * size, np.float32)
-    for k, (closed, side) in enumerate(((expression.closed_right, -1), (expression.closed_left, 1))):
-        _move_lids(p, b, k, closed, expression, eyes[k], float(radius[k]), side)
+    for k, closed in enumerate((expression.closed_right, expression.closed_left)):
+        _move_lids(p, b, k, closed, expression, eyes[k], float(radius[k]))
     h = head()
     hang = p[h.lining_from[:, 0]]
     mouth = h.part[h.lining_start :] == Part.MOUTH_LINING
@@ -144,9 +144,7 @@ def _open_jaw(p: Floats, weight: Floats, e: Expression) -> None:
     p[follows] = q
 
 
-def _move_lids(
-    p: Floats, b: _Basis, k: int, closed: float, e: Expression, centre: Floats, radius: float, side: int
-) -> None:
+def _move_lids(p: Floats, b: _Basis, k: int, closed: float, e: Expression, centre: Floats, radius: float) -> None:
     v = b.lids[k]
     q = p[v]
     ring = b.lid_ring

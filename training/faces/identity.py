@@ -48,7 +48,7 @@ def trait_fields(p: Points, part: NDArray[np.int32], plane: Points) -> dict[str,
     eye = np.exp(-0.5 * (((ax - average.EYE_X) / 15) ** 2 + (y / 12) ** 2) ** 1.5) * front
     ear = (part == Part.EAR).astype(float)
     ear_x, ear_y, ear_z = average.EAR
-    fields = {
+    return {
         'face_width': move(dx=0.032 * x * skull),
         'cranium_width': move(dx=0.03 * x * step(y, 0, 50)),
         'cranium_length': move(dz=np.where(z < 10, 0.045 * (z - 10), 0.0) * skull),
@@ -102,7 +102,6 @@ def trait_fields(p: Points, part: NDArray[np.int32], plane: Points) -> dict[str,
         'crooked_eyes': move(dy=0.6 * side * eye),
         'crooked_jaw': move(dx=1.3 * step(y, -60, -100) * (part != Part.EAR) * skull),
     }
-    return fields
 
 
 LOPSIDED = ('crooked_nose', 'crooked_mouth', 'crooked_eyes', 'crooked_jaw')

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.faces.landmarks import Anchors, bind
-from training.faces.light import Material
 from training.faces.parts import grid_triangles
+from training.faces.shading import Material
 from training.faces.wear import Piece, joined, piece, tube
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _placed(p: Piece, o: Occluder) -> Piece:
     a = np.radians(o.angle)
     about = np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]]) * o.size
     moved = p.position @ about.T + np.array([o.x, o.y, o.z])
-    return Piece(moved.astype(np.float32), p.triangles, p.plane, p.paint, p.wet, p.material)
+    return p.at(lambda _: moved.astype(np.float32))
 
 
 def _ball(centre: Points, radii: tuple[float, float, float]) -> tuple[Points, NDArray[np.int32]]:

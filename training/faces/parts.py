@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.faces import proportions as average
-from training.faces.mesh import AROUND_EYE, head_mesh
+from training.faces.mesh import head_mesh
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,13 +132,12 @@ def head() -> Head:
     add(*_tongue(), Part.TONGUE)
     start = sum(map(len, position))
     lining = []
-    for ring, count, kind in (
-        (_mouth_loop(), 48, Part.MOUTH_LINING),
-        (_eye_loop(1), AROUND_EYE, Part.EYE_LINING),
-        (_eye_loop(-1), AROUND_EYE, Part.EYE_LINING),
+    for ring, kind in (
+        (mouth_ring(0), Part.MOUTH_LINING),
+        (eye_ring(0, 1), Part.EYE_LINING),
+        (eye_ring(0, -1), Part.EYE_LINING),
     ):
         n = len(ring)
-        assert n == count
         lining += [np.stack([ring, np.full(n, depth)], 1) for depth in range(3)]
         add(np.tile(mesh.position[ring], (3, 1)), np.zeros((3 * n, 2)), grid_triangles(3, n, closed=True), kind)
     return Head(
@@ -153,21 +152,13 @@ def head() -> Head:
     )
 
 
-def _mouth_loop() -> NDArray[np.int64]:
-    return mouth_ring(0)
-
-
 def mouth_ring(ring: int) -> NDArray[np.int64]:
     """Return the skin vertices of a ring of the mouth: from the corner with x < 0 over the upper lip and back below."""
     mesh = head_mesh()
     right = np.flatnonzero((mesh.mouth_ring == ring) & (mesh.position[:, 0] >= 0))  # top middle, corner, bottom middle
     left = mesh.mirror[right]
     n = len(right) // 2
-    return np.concatenate([left[n:0:-1], right, left[:n:-1][1:] if len(left) else left]).astype(np.int64)
-
-
-def _eye_loop(side: int) -> NDArray[np.int64]:
-    return eye_ring(0, side)
+    return np.concatenate([left[n:0:-1], right, left[-2:n:-1]]).astype(np.int64)
 
 
 def eye_ring(ring: int, side: int) -> NDArray[np.int64]:

@@ -145,7 +145,7 @@ def ornaments(name: str) -> Floats:
     def stroke(layer: int, line: tuple[tuple[float, float], ...], width: int) -> None:
         canvas = np.zeros((512, 512), np.uint8)
         points = np.array([((256 + 2 * x) * 16, (200 - 2 * y) * 16) for x, y in line]).astype(np.int32)
-        cv2.polylines(canvas, [points], False, 255, width, cv2.LINE_AA, 4)
+        cv2.polylines(canvas, [points], isClosed=False, color=255, thickness=width, lineType=cv2.LINE_AA, shift=4)
         out[layer] = np.maximum(out[layer], cv2.GaussianBlur(canvas, (0, 0), 0.6) / np.float32(255))
 
     stroke(0, _CRACK, 3)

@@ -149,7 +149,7 @@ def noise_tiles() -> Floats:
 
 @cache
 def brow_drawings() -> Floats:
-    """Return (BROW_STYLES, rows, columns) drawings of the right brow, hair by hair, 0 to 1; the first row is highest."""
+    """Return (BROW_STYLES, rows, columns) drawings of the right brow, hair by hair, 0 to 1, top row first."""
     left, bottom, right, top = BROW_BOX
     size = (int((top - bottom) * BROW_SCALE), int((right - left) * BROW_SCALE))
     out = []
@@ -209,7 +209,7 @@ def wrinkle_drawings() -> Floats:
         canvas = np.zeros((256 * scale, 256 * scale), np.uint8)
         for line in lines:
             pts = np.array([[(128 + x) * scale * 16, (100 - y) * scale * 16] for x, y in line]).astype(np.int32)
-            cv2.polylines(canvas, [pts], False, 255, 3, cv2.LINE_AA, 4)
+            cv2.polylines(canvas, [pts], isClosed=False, color=255, thickness=3, lineType=cv2.LINE_AA, shift=4)
         soft = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 3.0) + 0.8 * cv2.GaussianBlur(
             canvas.astype(np.float32) / 255, (0, 0), 9.0
         )
@@ -254,6 +254,8 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     )
     colour *= 1 - 0.5 * t['concha'][:, None]
     colour *= 1 - 0.28 * t['crease'][:, None] - (0.45 + 0.45 * identity.eyes.lashes) * t['lash'][:, None]
+    stubble = 0.5 * skin.stubble * t['beard'][:, None] * np.array([0.75, 0.65, 0.6], np.float32)
+    colour += stubble * (0.6 * np.array(identity.beard.colour, np.float32) + 0.02 - colour)
     h = head()
     for part, value in (
         (Part.TEETH_UPPER, (0.78, 0.72, 0.60)),

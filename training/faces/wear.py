@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.faces.light import Material
 from training.faces.parts import grid_triangles
+from training.faces.shading import Material
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from training.faces.parameters import Glasses, Hat, Wear
 
     Floats = NDArray[np.float32]
+
+
+_FRONT, _EAR_X = 99.0, 70.0
+"""z of the forehead and x of the ears of the average head."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,11 @@ class Piece:
     plane: Floats
     paint: Floats
     wet: Floats
-    material: int
+    material: Material
+
+    def at(self, placed: Callable[[Floats], Floats]) -> Piece:
+        """Return the piece moved."""
+        return replace(self, position=placed(self.position))
 
 
 def piece(
@@ -46,7 +56,7 @@ def piece(
         uv.astype(np.float32),
         np.broadcast_to(colour, (n, 3)).astype(np.float32),
         np.full(n, wet, np.float32),
-        int(material),
+        material,
     )
 
 
@@ -102,7 +112,7 @@ def tube(
     return p.reshape(-1, 3), t
 
 
-def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Piece, Piece]:
+def spectacles(g: Glasses, nose: Floats, eyes: Floats) -> tuple[Piece, Piece]:
     """Return the frame, and the glass that tints what is behind it, for a nose ridge at nose (3,) and eyes (2, 3)."""
     gap = max(8.0, abs(float(eyes[1, 0] - eyes[0, 0])) / 2 - g.half_width + 1.0)
     y0 = float(nose[1]) - 4.0 - g.slip
@@ -128,9 +138,9 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats, ear_x: float) -> tuple[Pi
         arm = np.array(
             [
                 [hinge, y0 + 4, curve(np.array(hinge))],
-                [side * (ear_x + 1), y0 + 5, 40],
-                [side * (ear_x + 3), y0 + 3, -2],
-                [side * (ear_x + 2), y0 - 22, -14],
+                [side * (_EAR_X + 1), y0 + 5, 40],
+                [side * (_EAR_X + 3), y0 + 3, -2],
+                [side * (_EAR_X + 2), y0 - 22, -14],
             ]
         )
         add(tube(arm, g.thickness / 2))
@@ -162,11 +172,11 @@ def joined(
     return piece(p, t, p[:, :2], colour, wet, material)
 
 
-def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
-    """Return a hat for a head of this half width, with its crown and forehead at these y and z, mm."""
+def headgear(hat: Hat, width: float, crown: float) -> Piece:
+    """Return a hat for a head of this half width, with its crown at this y, mm."""
     rng = np.random.default_rng(hat.seed)
     if hat.style == 'scarf':
-        return _headscarf(hat, width, crown, front)
+        return _headscarf(hat, width, crown)
     rows, columns = 12, 36
     turn = np.linspace(-np.pi, np.pi, columns)
     t = np.linspace(0, 1, rows)[:, None]
@@ -175,11 +185,11 @@ def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
     top = crown + {'cap': 12.0, 'beanie': rng.uniform(8, 34), 'brim': 22.0}[hat.style]
     bow = np.cos(t * np.pi / 2) ** (0.55 if hat.style != 'beanie' else 0.62)
     x = (width + thick) * bow * np.sin(turn)
-    z = -2 + (front + thick - 2) * bow * np.cos(turn)
+    z = -2 + (_FRONT + thick - 2) * bow * np.cos(turn)
     y = rim + (top - rim) * np.sin(t * np.pi / 2)
     made = [(np.stack([x, y, z], -1).reshape(-1, 3), grid_triangles(rows, columns))]
     if hat.style == 'beanie':
-        fold = np.stack([(width + thick + 3) * np.sin(turn), rim - 2, -2 + (front + thick + 1) * np.cos(turn)], 1)
+        fold = np.stack([(width + thick + 3) * np.sin(turn), rim - 2, -2 + (_FRONT + thick + 1) * np.cos(turn)], 1)
         upper = fold + [0, 26, 0]
         upper[:, [0, 2]] *= 0.985
         made.append((np.concatenate([fold, upper]), grid_triangles(2, columns)))
@@ -197,7 +207,7 @@ def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
                     [
                         (width + thick) * np.sin(around) * (1 + (out - 1) * 0.75),
                         rise + drop,
-                        -2 + (front + thick - 2) * np.cos(around) * out,
+                        -2 + (_FRONT + thick - 2) * np.cos(around) * out,
                     ],
                     1,
                 )
@@ -212,12 +222,12 @@ def headgear(hat: Hat, width: float, crown: float, front: float) -> Piece:
     return p
 
 
-def _headscarf(hat: Hat, width: float, crown: float, front: float) -> Piece:
+def _headscarf(hat: Hat, width: float, crown: float) -> Piece:
     """Return a scarf around the head that leaves the face free."""
     a = np.linspace(0, 2 * np.pi, 44)
     c, s = np.cos(a), np.sin(a)
     face_x, face_y = (width - 6) * s, -22 + np.where(c > 0, 82 + hat.low * 0.5, 102) * c
-    face_z = np.where(c > 0, front - 26 - 0.010 * face_x**2 * (1 + 0 * c) - 14 * c, 26 - 22 * c - 0.004 * face_x**2)
+    face_z = np.where(c > 0, _FRONT - 26 - 0.010 * face_x**2 * (1 + 0 * c) - 14 * c, 26 - 22 * c - 0.004 * face_x**2)
     side_y = 12 + np.where(c > 0, crown + 2, 140) * c
     rings = [
         (face_x, face_y, face_z),
