@@ -2,8 +2,9 @@
 
 from training.faces.parameters import FaceParameters, Identity
 from training.faces.personas import PERSONAS, as_persona, persona, swapped
-from training.faces.rendering import Region, Rendered, render
+from training.faces.rendering import Rendered, render
 from training.faces.sampling import Settings, sample, sample_identity
+from training.faces.subject import Region
 
 __all__ = [
     'PERSONAS',

@@ -66,7 +66,7 @@ def draw(background: Background, width: int, height: int) -> Floats:
     if kind != 'plain':
         sigma = rng.choice([0.0, 0.006, 0.015, 0.03]) * width
         if sigma > 0.4:
-            out = cv2.GaussianBlur(out, (0, 0), float(sigma))
+            out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(sigma)), np.float32)
     out = np.maximum(out, 0.003)
     gain = background.brightness / max(0.02, float(out.mean()))
     return np.asarray(out * min(gain, 6.0), np.float32)

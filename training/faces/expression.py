@@ -78,7 +78,7 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
     zero = np.zeros_like(x)
 
     def move(dx: Array | float = 0.0, dy: Array | float = 0.0, dz: Array | float = 0.0) -> Points:
-        return np.stack([zero + dx, zero + dy, zero + dz], 1) * soft[:, None]
+        return np.asarray(np.stack([zero + dx, zero + dy, zero + dz], 1) * soft[:, None])
 
     def at(cx: float, cy: float, wx: float, wy: float) -> Array:
         return bump(x, y, cx, cy, wx, wy)

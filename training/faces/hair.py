@@ -1,6 +1,6 @@
 """Hair as ribbons: rooted in the scalp or the jaw, combed, pulled down by their weight and held off the head."""
 
-# mypy: disable-error-code="untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="untyped-decorator,no-any-unimported,no-any-return"
 from __future__ import annotations
 
 import math

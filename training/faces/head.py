@@ -29,8 +29,10 @@ _LID_FOLLOWS = (1.0, 1.0, 0.86, 0.6, 0.22, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Posed:
-    """A head before it is turned: position (V, 3) of the vertices of `parts.head`; of each eye (2, 3) the centre of
-    its ball, the side with x < 0 first, and (2,) its radius; millimetres.
+    """A head before it is turned, millimetres.
+
+    position: (V, 3), of the vertices of `parts.head`; eye_centre: (2, 3) and eye_radius: (2,), of the eyeballs, the one
+    with x < 0 first.
     """
 
     position: Floats
@@ -167,8 +169,9 @@ def _move_lids(p: Floats, b: _Basis, k: int, closed: float, e: Expression, centr
 
 
 def turn(yaw: float, pitch: float, roll: float) -> Floats:
-    """Return the (3, 3) rotation of a head turned by degrees: yaw to the right of the picture, pitch up, roll
-    clockwise in the picture; the head rolls last.
+    """Return the (3, 3) rotation of a head turned by degrees.
+
+    yaw: to the right of the picture; pitch: up; roll: clockwise in the picture, after the others.
     """
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])

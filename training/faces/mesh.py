@@ -64,7 +64,7 @@ def bump(x: Array, y: Array, centre_x: float, centre_y: float, width: float, hei
     return np.asarray(np.exp(-0.5 * (((np.abs(x) - centre_x) / width) ** 2 + ((y - centre_y) / height) ** 2)))
 
 
-def step(value: Array, start: float, end: float) -> Array:
+def step(value: Array, start: Array | float, end: Array | float) -> Array:
     """Return 0 before start, 1 after end (which may come first), smooth in between."""
     t = np.clip((value - start) / (end - start), 0.0, 1.0)
     return np.asarray(t * t * (3 - 2 * t))
@@ -94,7 +94,7 @@ def unfold(xy: Points) -> Points:
     plane = xy.astype(np.float64).copy()
     for _ in range(20):
         plane += 0.8 * (xy - bare_head(plane)[:, :2]) * np.array([1.15, 1.0])
-    return plane
+    return np.asarray(plane)
 
 
 def _nose(x: Array, y: Array, z: Array) -> Array:
@@ -145,7 +145,7 @@ def _features(p: Points) -> Points:
     hole = bump(x, y, 6.4, -44.4, 2.8, 1.6) * front
     q[:, 2] -= 2.5 * hole
     q[:, 1] += 1.2 * hole
-    return q
+    return np.asarray(q)
 
 
 def lid_line(place: Array) -> Points:

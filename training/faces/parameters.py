@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from training.faces.expression import Expression
+if TYPE_CHECKING:
+    from training.faces.expression import Expression
+
 
 Colour = tuple[float, float, float]
 """Linear RGB, 0 to 1."""
@@ -137,7 +140,9 @@ class Pose:
 
 @dataclass(frozen=True)
 class Camera:
-    """distance to the middle of the face, mm; span: height of the picture there, mm; x and y of that middle, as
+    """Where the camera stands.
+
+    distance to the middle of the face, mm; span: height of the picture there, mm; x and y of that middle, as
     fractions of the picture's side.
     """
 
@@ -158,7 +163,9 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Light:
-    """ambient: nine spherical harmonics of the light around, each RGB (Ramamoorthi and Hanrahan, "An efficient
+    """What lights a face.
+
+    ambient: nine spherical harmonics of the light around, each RGB (Ramamoorthi and Hanrahan, "An efficient
     representation for irradiance environment maps", 2001; their order and axes, z towards the camera).
     """
 
@@ -177,7 +184,9 @@ class Background:
 
 @dataclass(frozen=True)
 class Occluder:
-    """kind: a name in `occluders.KINDS`; x, y and z in mm relative to the middle of the mouth, turned with the camera
+    """Something before a face.
+
+    kind: a name in `occluders.KINDS`; x, y and z in mm relative to the middle of the mouth, turned with the camera
     or, where it is worn, with the head; angle in degrees; size about 1.
     """
 
@@ -193,10 +202,12 @@ class Occluder:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What the camera does to the light. exposure: factor; cast: gains of R, G, B; blur: sigma, and motion: length and
-    degrees, as fractions of the picture's side; noise: sigma at white, shot and read, 0 to 1; quality: of JPEG, 0 for
-    none; resolution: fraction of the picture's side actually sampled; skew: of the rolling shutter, shift from the
-    first to the last row as a fraction of the side; contrast: of the tone curve.
+    """What the camera does to the light.
+
+    exposure: factor; cast: gains of R, G, B; blur: sigma, and motion: length and degrees, as fractions of the
+    picture's side; noise: sigma at white, shot and read, 0 to 1; quality: of JPEG, 0 for none; resolution:
+    fraction of the picture's side actually sampled; skew: of the rolling shutter, shift from the first to the last
+    row as a fraction of the side; contrast: of the tone curve.
     """
 
     exposure: float = 1.0

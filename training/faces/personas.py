@@ -46,8 +46,18 @@ PERSONAS = {
         glaze=1.0,
         translucency=1.0,
         traits={
-            'eye_size': 1.0, 'jaw_width': -0.8, 'chin_width': -0.8, 'lower_lip': 0.6, 'upper_lip': 0.5, 'nose_width': -1.0,
-            'cheek_bone': 0.6, 'brow_arch': 0.8, 'brow_ridge': -1.0, 'neck_width': -0.8, 'lower_height': -0.4, 'eye_tilt': 0.5,
+            'eye_size': 1.0,
+            'jaw_width': -0.8,
+            'chin_width': -0.8,
+            'lower_lip': 0.6,
+            'upper_lip': 0.5,
+            'nose_width': -1.0,
+            'cheek_bone': 0.6,
+            'brow_arch': 0.8,
+            'brow_ridge': -1.0,
+            'neck_width': -0.8,
+            'lower_height': -0.4,
+            'eye_tilt': 0.5,
         },
     ),
     'obsidian': Ceramic(
@@ -59,8 +69,17 @@ PERSONAS = {
         glaze=1.6,
         translucency=0.2,
         traits={
-            'jaw_width': 0.7, 'jaw_angle': 0.8, 'chin_width': 0.6, 'brow_ridge': 0.8, 'nose_projection': 0.4, 'lower_height': 0.5,
-            'cheek_bone': 0.8, 'upper_lip': 0.5, 'lower_lip': 0.4, 'brow_height': -0.4, 'neck_width': 0.8,
+            'jaw_width': 0.7,
+            'jaw_angle': 0.8,
+            'chin_width': 0.6,
+            'brow_ridge': 0.8,
+            'nose_projection': 0.4,
+            'lower_height': 0.5,
+            'cheek_bone': 0.8,
+            'upper_lip': 0.5,
+            'lower_lip': 0.4,
+            'brow_height': -0.4,
+            'neck_width': 0.8,
         },
     ),
     'jade': Ceramic(
@@ -72,11 +91,20 @@ PERSONAS = {
         glaze=1.15,
         translucency=1.2,
         traits={
-            'face_width': 0.5, 'cheek_fat': 0.6, 'eye_tilt': 0.8, 'eye_hood': 0.6, 'bridge_height': -0.4, 'nose_width': 0.3,
-            'upper_lip': 0.8, 'lower_lip': 0.7, 'mouth_width': -0.4, 'brow_ridge': -0.6, 'chin_width': -0.3,
+            'face_width': 0.5,
+            'cheek_fat': 0.6,
+            'eye_tilt': 0.8,
+            'eye_hood': 0.6,
+            'bridge_height': -0.4,
+            'nose_width': 0.3,
+            'upper_lip': 0.8,
+            'lower_lip': 0.7,
+            'mouth_width': -0.4,
+            'brow_ridge': -0.6,
+            'chin_width': -0.3,
         },
     ),
-}  # fmt: skip
+}
 
 # A crack mended with gold, and the seams of the shell, on the unfolded face: x, y in mm.
 _CRACK = (
@@ -135,8 +163,9 @@ def swapped(parameters: FaceParameters, identity: Identity) -> FaceParameters:
 
 @cache
 def ornaments(name: str) -> Floats:
-    """Return (2, 512, 512) drawings on the unfolded face, 2 pixels a mm, the middle at 256, y = 100 in the first row:
-    gold, and grooves; 0 to 1. All 0 where the name is ''.
+    """Return (2, 512, 512) drawings of gold and of grooves on the unfolded face, 0 to 1; blank where the name is ''.
+
+    2 pixels a mm, the middle in column 256, y = 100 in the first row.
     """
     out = np.zeros((2, 512, 512), np.float32)
     if not name:

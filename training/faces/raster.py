@@ -1,6 +1,6 @@
 """Triangles to pixels: a z-buffer in compiled code. Pictures have y down; depth grows away from the viewer."""
 
-# mypy: disable-error-code="untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="untyped-decorator,no-any-unimported,no-any-return"
 from __future__ import annotations
 
 import math
@@ -36,12 +36,12 @@ def rasterise(
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-7 or (area > 0 and t < one_sided):
             continue
-        left = max(0, int(math.ceil(min(x0, x1, x2))))
-        right = min(width - 1, int(math.floor(max(x0, x1, x2))))
+        left = max(0, math.ceil(min(x0, x1, x2)))
+        right = min(width - 1, math.floor(max(x0, x1, x2)))
         if left > right:
             continue
-        top = max(0, int(math.ceil(min(y0, y1, y2))))
-        bottom = min(height - 1, int(math.floor(max(y0, y1, y2))))
+        top = max(0, math.ceil(min(y0, y1, y2)))
+        bottom = min(height - 1, math.floor(max(y0, y1, y2)))
         if top > bottom:
             continue
         one = np.float32(1.0) / area

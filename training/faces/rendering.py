@@ -63,7 +63,7 @@ class Rendered:
 
     @property
     def light(self) -> Floats:
-        """Return (S, S, 3) float32, linear RGB: what the person's surface would send back were it white, gleam included."""
+        """Return (S, S, 3) float32, linear RGB: what the person would send back were it white, gleam included."""
         return np.asarray(self.shaded / np.maximum(self.albedo, 1e-3), np.float32)
 
     @property
@@ -96,7 +96,8 @@ def render(
     image, albedo, facing = (np.zeros((fine, fine, 3), np.float32) for _ in range(3))
     marks = np.zeros((fine, fine, 2), np.float32)
     light = lighting(p.light, subject.position, subject.triangles, skin_triangles())
-    canvas = Canvas(depth, front, cv2.blur(around, (3, 3)), image, albedo, facing, marks)
+    around = np.asarray(cv2.blur(around, (3, 3)), np.float32)
+    canvas = Canvas(depth, front, around, image, albedo, facing, marks)
     shade(canvas, surfaces, light, _drawings(p), _look(p, pixel))
     seen = front >= 0
     region = np.where(seen, subject.region[front], np.int8(Region.BACKGROUND)).astype(np.uint8)

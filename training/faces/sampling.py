@@ -231,6 +231,23 @@ def _iris(rng: Rng, dark: float) -> Colour:
     return _near(rng, (0.12, 0.15, 0.08), 0.3)
 
 
+_LENGTHS = {
+    'bald': (1, 2),
+    'cropped': (4, 12),
+    'short': (22, 48),
+    'side': (45, 90),
+    'back': (60, 110),
+    'fringe': (55, 95),
+    'bob': (130, 200),
+    'long': (220, 400),
+    'tied': (120, 190),
+    'curly': (45, 190),
+    'afro': (30, 85),
+    'spiky': (22, 45),
+}
+"""Of each style of hair, mm."""
+
+
 def _hair(rng: Rng, *, male: bool, age: float, colour: Colour, grey: float, dark: float) -> Hair:
     if male:
         styles = [
@@ -253,10 +270,7 @@ def _hair(rng: Rng, *, male: bool, age: float, colour: Colour, grey: float, dark
     if dark > 0.6:
         styles += ['afro', 'afro', 'cropped', 'cropped', 'curly']
     style = str(rng.choice(styles))
-    low, high = {
-        'bald': (1, 2), 'cropped': (4, 12), 'short': (22, 48), 'side': (45, 90), 'back': (60, 110), 'fringe': (55, 95), 'bob': (130, 200),
-        'long': (220, 400), 'tied': (120, 190), 'curly': (45, 190), 'afro': (30, 85), 'spiky': (22, 45),
-    }[style]  # fmt: skip
+    low, high = _LENGTHS[style]
     curly = {'curly': rng.uniform(0.5, 1.1), 'afro': rng.uniform(0.6, 1.2)}.get(style, float(rng.beta(1, 5)) * 0.5)
     return Hair(
         style=style,
@@ -367,7 +381,7 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
 
 def sample_occluders(rng: Rng, s: Settings, tone: float) -> tuple[Occluder, ...]:
     """Draw what is before the face: mostly nothing."""
-    out = []
+    out: list[Occluder] = []
     while rng.random() < s.occluders * (1.0 if not out else 0.5) and len(out) < 3:
         kind = str(rng.choice(['hand', 'hand', 'hand', 'microphone', 'cup', 'phone', 'bar', 'mask', 'mask', 'scarf']))
         u = rng.uniform

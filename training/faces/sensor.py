@@ -1,6 +1,6 @@
 """What a camera does to the light that reaches it: blur, noise, tone, compression."""
 
-# mypy: disable-error-code="untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="untyped-decorator,no-any-unimported,no-any-return"
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -39,15 +39,17 @@ def develop(linear: Floats, sensor: Sensor) -> NDArray[np.uint8]:
     if sensor.shot_noise or sensor.read_noise:
         sigma = np.sqrt(np.maximum(light, 0) * sensor.shot_noise**2 + sensor.read_noise**2)
         light = light + sigma * rng.standard_normal(light.shape, np.float32)
-    picture = _tone(np.ascontiguousarray(light, np.float32), _CURVE, sensor.contrast, sensor.saturation)
+    picture: NDArray[np.uint8] = _tone(
+        np.ascontiguousarray(light, np.float32), _CURVE, sensor.contrast, sensor.saturation
+    )
     if sensor.quality:
         coded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[1]
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     if small:
-        picture = cv2.resize(picture, (linear.shape[1], side), interpolation=cv2.INTER_LINEAR)
+        picture = np.asarray(cv2.resize(picture, (linear.shape[1], side), interpolation=cv2.INTER_LINEAR), np.uint8)
     if sensor.sharpen:
         soft = cv2.GaussianBlur(picture, (0, 0), 1.0)
-        picture = cv2.addWeighted(picture, 1 + sensor.sharpen, soft, -sensor.sharpen, 0)
+        picture = np.asarray(cv2.addWeighted(picture, 1 + sensor.sharpen, soft, -sensor.sharpen, 0), np.uint8)
     return np.ascontiguousarray(picture, np.uint8)
 
 

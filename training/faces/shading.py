@@ -8,11 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numba
-import numpy as np
 
 from training.faces.light import Lighting, irradiance, lamp_seen, lobe, unit
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]

@@ -12,19 +12,33 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training.faces.rendering import Region, Rendered, render
+from training.faces.rendering import Rendered, render
 from training.faces.sampling import Settings, sample
+from training.faces.subject import Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COLOURS = np.array(
     [
-        (60, 60, 60), (140, 180, 230), (40, 80, 140), (255, 255, 255), (90, 200, 240), (60, 60, 230), (20, 20, 120), (180, 160, 120),
-        (120, 140, 170), (30, 120, 60), (60, 90, 90), (160, 80, 80), (230, 200, 0), (0, 160, 160), (255, 0, 255),
+        (60, 60, 60),
+        (140, 180, 230),
+        (40, 80, 140),
+        (255, 255, 255),
+        (90, 200, 240),
+        (60, 60, 230),
+        (20, 20, 120),
+        (180, 160, 120),
+        (120, 140, 170),
+        (30, 120, 60),
+        (60, 90, 90),
+        (160, 80, 80),
+        (230, 200, 0),
+        (0, 160, 160),
+        (255, 0, 255),
     ],
     np.uint8,
-)  # fmt: skip
+)
 
 
 def overlay(rendered: Rendered) -> NDArray[np.uint8]:

@@ -121,10 +121,12 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats) -> tuple[Piece, Piece]:
     c, s = np.cos(angle), np.sin(angle)
     lx = np.sign(c) * np.abs(c) ** (2 / g.power) * g.half_width
     ly = np.sign(s) * np.abs(s) ** (2 / g.power) * g.half_height * (1 - 0.1 * (s < 0))
-    points, triangles, panes, pane_triangles = [], [], [], []
+    points: list[NDArray[np.float64]] = []
+    panes: list[NDArray[np.float64]] = []
+    triangles, pane_triangles = [], []
 
     def add(pt: tuple[NDArray[np.float64], NDArray[np.int32]]) -> None:
-        triangles.append(pt[1] + sum(map(len, points)))
+        triangles.append(pt[1] + sum(len(p) for p in points))
         points.append(pt[0])
 
     def curve(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,7 +149,7 @@ def spectacles(g: Glasses, nose: Floats, eyes: Floats) -> tuple[Piece, Piece]:
         pane = np.concatenate([rim, [[cx, y0, curve(np.array(cx)) + 0.8]]])
         n = len(rim)
         r = np.arange(n)
-        pane_triangles.append(np.stack([r, (r + 1) % n, np.full(n, n)], 1) + sum(map(len, panes)))
+        pane_triangles.append(np.stack([r, (r + 1) % n, np.full(n, n)], 1) + sum(len(p) for p in panes))
         panes.append(pane)
     bx = np.linspace(-gap, gap, 7)
     add(tube(np.stack([bx, y0 + 3.0 + 2.0 * np.cos(bx / gap * np.pi / 2), curve(bx) + 1.5], 1), g.thickness / 2))
@@ -190,7 +192,7 @@ def headgear(hat: Hat, width: float, crown: float) -> Piece:
     made = [(np.stack([x, y, z], -1).reshape(-1, 3), grid_triangles(rows, columns))]
     if hat.style == 'beanie':
         fold = np.stack([(width + thick + 3) * np.sin(turn), rim - 2, -2 + (_FRONT + thick + 1) * np.cos(turn)], 1)
-        upper = fold + [0, 26, 0]
+        upper = fold + np.array([0.0, 26.0, 0.0])
         upper[:, [0, 2]] *= 0.985
         made.append((np.concatenate([fold, upper]), grid_triangles(2, columns)))
     else:
