@@ -53,11 +53,13 @@ def load_stored(
     accept_noncommercial: bool = False,
     precision: Precision | str = Precision.FP32,
     size: tuple[int, int] | None = None,
+    batch: int = 1,
 ) -> StoredNetwork:
     """Load the model of that name; inputs that its file leaves open get the family's usual size.
 
     ``size`` (width, height) is wanted of a picture for which neither the file nor its family has one; what is loaded at
-    a reduced precision has the size that it was made for.
+    a reduced precision has the size that it was made for. ``batch`` pictures are taken at once where the file leaves
+    their number open, and one where it then does not run.
 
     A reduced precision is used where it passes the comparison with float32 on this machine (``yardsticks``), which is
     made once and stored; else float32 is, with one line in the log. A file for fp16 is made where there is none; one
@@ -73,14 +75,14 @@ def load_stored(
         raise EngineError(message)
     network = Network(path, entry, settings or EngineSettings())
     if wanted is Precision.FP32:
-        return StoredNetwork(network.whole(size), entry)
+        return StoredNetwork(network.whole(size, batch), entry)
     with _making:
         artefact = _ready(network, wanted)
     try:
         reduced = network.reduced(artefact)
     except EngineError as error:
         _log.warning('%s %s cannot be loaded (%s): fp32 is used instead', name, wanted.value, error)
-        return StoredNetwork(network.whole(size), entry)
+        return StoredNetwork(network.whole(size, batch), entry)
     gated = network.gate(artefact, reduced)
     return StoredNetwork(gated.engine, entry, wanted if gated.parity.passed else Precision.FP32)
 
@@ -165,10 +167,16 @@ class Network:
             return None, ''
         return artefact, recipe.differs(artefact.recipe, *aside) or damage(self.folder, artefact)
 
-    def whole(self, size: tuple[int, int] | None = None) -> Engine:
-        """Load the model itself, for pictures of this size where that is open. Raises EngineError."""
-        shapes = input_shapes(self.entry, read_graph(self.path).inputs, size)
-        return self._load(self.path, self.entry.sha256, shapes, Precision.FP32)
+    def whole(self, size: tuple[int, int] | None = None, batch: int = 1) -> Engine:
+        """Load the model itself, for this many pictures of this size where that is open. Raises EngineError."""
+        inputs = read_graph(self.path).inputs
+        shapes, one = (input_shapes(self.entry, inputs, size, each) for each in (batch, 1))
+        if shapes != one:
+            try:
+                return self._load(self.path, self.entry.sha256, shapes, Precision.FP32)
+            except EngineError as error:  # some files leave the number open and count on one
+                _log.info('%s takes one picture at a time: %s', self.entry.name, error)
+        return self._load(self.path, self.entry.sha256, one, Precision.FP32)
 
     def reduced(self, artefact: Artefact) -> Engine:
         """Load what was made of it. Raises EngineError."""

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.errors import require as require  # noqa: PLC0414  personas.patches still takes it from here
+from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import apply, similarity
 from facefusion_ros.faces.face import Face
 

@@ -16,7 +16,7 @@ from facefusion_ros.personas.patches import PatchMaker, PatchSettings
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.messages import from_face, to_face_patch, to_face_patch_array
 from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
-from facefusion_ros.ros.parameters import Parameter, ParameterError
+from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import OK, WARN, Health
@@ -165,26 +165,28 @@ def _settings(values: Mapping[str, Any]) -> PatchSettings:
             'providers': values['enhancer.providers'] or values['providers'],
         }
     )
-    try:
-        return PatchSettings(
-            personas=_names(values['persona']),
-            selection=values['selection'],
-            max_faces=values['max_faces'],
-            references=_names(values['references']),
-            threshold=values['threshold'],
-            patch_size=values['patch_size'],
-            model=values['model'],
-            recogniser=values['recogniser.model'],
-            enhancer=values['enhancer.model'],
-            enhancement=EnhancerSettings(values['enhancer.strength'], values['enhancer.fidelity']),
-            deadline=DeadlineSettings(values['enhancer.budget_s'], values['enhancer.max_age_s']),
-            occlusion=values['occlusion.model'],
-            regions=values['regions.model'],
-            engines={**dict.fromkeys(Role, engines), Role.ENHANCER: enhancer},
-            accept_noncommercial=values['accept_noncommercial'],
-        )
-    except ValueError as error:
-        raise ParameterError(f'parameters: {error}') from error
+    return PatchSettings(
+        personas=_names(values['persona']),
+        selection=values['selection'],
+        max_faces=values['max_faces'],
+        references=_names(values['references']),
+        threshold=values['threshold'],
+        patch_size=values['patch_size'],
+        model=values['model'],
+        recogniser=values['recogniser.model'],
+        enhancer=values['enhancer.model'],
+        enhancement=EnhancerSettings(values['enhancer.strength'], values['enhancer.fidelity']),
+        pixel_boost=values['pixel_boost'],
+        precision={
+            'model': values['precision'],
+            **{name: values[f'{name}.precision'] for name in ('recogniser', 'enhancer', 'occlusion', 'regions')},
+        },
+        deadline=DeadlineSettings(values['enhancer.budget_s'], values['enhancer.max_age_s']),
+        occlusion=values['occlusion.model'],
+        regions=values['regions.model'],
+        engines={**dict.fromkeys(Role, engines), Role.ENHANCER: enhancer},
+        accept_noncommercial=values['accept_noncommercial'],
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class StoredSwapper:
             settings(Role.SWAPPER),
             accept_noncommercial=accept_noncommercial,
             precision=precision,
+            batch=pixel_boost**2,
         )
         self.engine, self.entry = network.engine, network.entry
         self._trained_for: str | None = None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from facefusion_ros.engines.chain import EngineSettings
 from facefusion_ros.engines.ort import OrtSettings
 from facefusion_ros.engines.reduced import Precision
-from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.errors import SettingError
+from facefusion_ros.ros.parameters import Parameter, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,10 @@ def network(name: str, what: str) -> tuple[Parameter, Parameter]:
 
 
 def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
-    """Read the rows of ``RUNTIME``; raises EngineError where an engine or provider is not known."""
-    return EngineSettings(
-        chain=tuple(name.strip() for name in values['engine'].split(',')),
-        onnxruntime=OrtSettings(providers=tuple(name.strip() for name in values['providers'].split(','))),
-    )
+    """Read the rows of ``RUNTIME``; raises ParameterError where an engine is not known."""
+    engines, providers = (tuple(name.strip() for name in values[row].split(',')) for row in ('engine', 'providers'))
+    try:
+        return EngineSettings(chain=engines, onnxruntime=OrtSettings(providers=providers))
+    except SettingError as error:
+        message = f'parameter engine or providers: {error}'
+        raise ParameterError(message) from error

@@ -8,6 +8,9 @@ import pytest
 from facefusion_ros import msg
 from facefusion_ros.faces.alignment import apply, whole_face
 from facefusion_ros.frames.frame import Encoding
+from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import Store
+from facefusion_ros.models.tiny import write_tiny
 from facefusion_ros.nodes.swapper import Swapper
 from facefusion_ros.personas.persona import load_persona
 from facefusion_ros.ros.messages import from_face, from_frame_ref, from_timing, to_face_array, to_frame_ref
@@ -114,3 +117,63 @@ def test_patches_stay_readable_while_newer_ones_are_made(swapper, frames, scene)
         swapper.swap(frames.put(scene.pixels), faces)
     for patch, pixels in zip(first, before, strict=True):
         np.testing.assert_array_equal(frames.pixels(from_frame_ref(patch.pixels)), pixels)
+
+
+@pytest.fixture
+def networks(tmp_path, monkeypatch):
+    """A store with a tiny network of every kind that the swapper takes."""
+    monkeypatch.setenv('FACEFUSION_MODELS', str(tmp_path / 'store'))
+    store = Store(tmp_path / 'store', catalogue())
+    for family in ('inswapper', 'arcface', 'codeformer_256', 'xseg'):
+        write_tiny(family, tmp_path / f'{family}.onnx')
+        licence = 'LicenseRef-InsightFace-NonCommercial' if family == 'inswapper' else 'Apache-2.0'
+        store.add(tmp_path / f'{family}.onnx', family=family, licence=licence, accept_noncommercial=True)
+
+
+@pytest.mark.usefixtures('networks')
+def test_networks_redraw_each_face_as_its_own_persona(listener, start, frames, scene):
+    parameters = {
+        'persona': 'porcelain, jade',
+        'model': 'inswapper',
+        'pixel_boost': 2,
+        'recogniser.model': 'arcface',
+        'occlusion.model': 'xseg',
+        'enhancer.model': 'codeformer_256',
+        'enhancer.budget_s': 1.0,
+        'accept_noncommercial': True,
+    }
+    node = start(Swapper, **parameters)
+    assert node.failure is None
+    heard = listener.hear(msg.FacePatchArray, 'patches')
+    publisher = listener.speak(msg.FaceArray, 'faces')
+    beside = replace(scene.face, landmarks=scene.face.landmarks + np.float32([-150, 0]), track_id=9)
+    publisher.publish(to_face_array(frames.put(scene.pixels), [scene.face, beside]))
+    first, second = heard.wait(1)[0].patches
+    assert (first.persona, second.persona) == ('porcelain', 'jade')
+    assert first.persona_digest != second.persona_digest
+    for patch in (first, second):
+        ref = from_frame_ref(patch.pixels)
+        assert (ref.width, ref.height) == (256, 256)
+        assert frames.pixels(ref)[..., 3].max() > 0
+    (result,) = listener.set_parameters('swapper', persona='nobody')
+    assert not result.successful
+    assert 'nobody' in result.reason
+    values = {value.key: value.value for value in listener.diagnostics('swapper').wait()[0].values}
+    assert values['persona'] == 'porcelain, jade'
+    assert {'runs inswapper', 'runs xseg', 'runs codeformer_256'} <= values.keys()
+
+
+@pytest.mark.usefixtures('networks')
+@pytest.mark.parametrize(
+    ('parameters', 'complaint'),
+    [
+        ({'model': 'nosuch'}, 'nosuch'),
+        ({'model': 'inswapper', 'recogniser.model': 'arcface'}, 'accept_noncommercial'),
+        ({'enhancer.model': 'xseg'}, 'xseg is a mask'),
+        ({'selection': 'identity'}, 'references must name'),
+        ({'engine': 'steam'}, "parameter engine or providers: chain must be of tensorrt, onnxruntime, not ('steam',)"),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, dict) else '',
+)
+def test_what_cannot_be_had_is_said_at_the_start(start, parameters, complaint):
+    assert complaint in start(Swapper, **parameters).failure

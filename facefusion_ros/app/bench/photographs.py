@@ -66,7 +66,8 @@ def variations(count: int = 200, seed: int = 0) -> Iterator[Variation]:
         bright, blur = 2.0 ** rng.uniform(-2, 1), rng.uniform(0, 1.5) * (rng.random() < 0.5)
         noise = rng.uniform(0, 12) * (rng.random() < 0.5)
         side = round(512 * scale)
-        matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), turn_deg, scale)
+        middle = (float(centre[0]), float(centre[1]))
+        matrix = np.asarray(cv2.getRotationMatrix2D(middle, turn_deg, scale), np.float64)
         # Half of the time where the photographer put it, else anywhere as far as the landmarks stay inside.
         reach = 45.0 * scale
         place = centre * scale if rng.random() < 0.5 else rng.uniform(reach, side - reach, 2)
