@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facefusion_ros.sensors.bus import Saturated, SensorError
+from facefusion_ros.sensors.bus import Saturated, SensorError, Stalled
 from facefusion_ros.sensors.chip import LightReading
+from facefusion_ros.sensors.photometer import Range, choose_range, variance_of
 
 if TYPE_CHECKING:
     from facefusion_ros.sensors.bus import Bus
@@ -23,98 +23,85 @@ ADDRESS = 0x23
 
 _POWER_DOWN = 0x00
 _POWER_ON = 0x01
-_RESET = 0x07
-_CONTINUOUS_HIGH_RESOLUTION = 0x10
+_ONCE_HIGH_RESOLUTION = 0x20
 _MEASUREMENT_TIME_HIGH_BITS = 0x40
 _MEASUREMENT_TIME_LOW_BITS = 0x60
 
-_FULL_COUNT = 0xFFFF
+_FULL_COUNT = 0xFF00
+"""So that an answer of which only the low byte came counts as full."""
 _COUNTS_PER_LUX = 1.2
 _DEFAULT_MEASUREMENT_TIME = 69
 _SECONDS_PER_STEP = 1.740e-3
-_SLOWEST_CHIP = 1.5
+_FASTEST, _SLOWEST = 0.8, 1.5
 """A conversion of 120 ms typically takes 180 ms at most."""
-_POLLS_PER_CONVERSION = 3.618
-"""Not a whole number: the ends of conversions are then found early and late alike."""
-_REARM_S = 10.0
+_POLL = 0.06
+"""Part of a conversion."""
+_LOST_AFTER_S = 1.0
+_FEW_COUNTS = 2
+_ZEROS_FOR_DARKNESS = 3
+_NEAR = 0.15
+_NEAR_LUX = 3.0
 
-ACCURACY = 0.2
+TOLERANCE = 0.2
 """The datasheet allows 0.96 to 1.44 counts per lux around 1.2."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A setting of the measurement time register and the illuminances at which to leave it."""
-
-    measurement_time: int
-    """MTreg, 31 to 254."""
-    below_lux: float
-    """Go to the next more sensitive range below this."""
-    above_lux: float
-    """Go to the next less sensitive range above this."""
-
-    @property
-    def lux_per_count(self) -> float:
-        """Size of one count, lux."""
-        return _DEFAULT_MEASUREMENT_TIME / self.measurement_time / _COUNTS_PER_LUX
-
-    @property
-    def conversion_s(self) -> float:
-        """Integration time of a typical chip, seconds."""
-        return _SECONDS_PER_STEP * self.measurement_time
+def _range(measurement_time: int, low: float, high: float) -> Range:
+    return Range(
+        sensitivity=_COUNTS_PER_LUX * measurement_time / _DEFAULT_MEASUREMENT_TIME,
+        integration_s=_SECONDS_PER_STEP * measurement_time,
+        low=low,
+        high=high,
+        full_count=_FULL_COUNT,
+        begin=tuple(
+            (opcode, 0)
+            for opcode in (
+                _POWER_ON,
+                _MEASUREMENT_TIME_HIGH_BITS | measurement_time >> 5,
+                _MEASUREMENT_TIME_LOW_BITS | measurement_time & 0x1F,
+                _ONCE_HIGH_RESOLUTION,
+            )
+        ),
+    )
 
 
 RANGES = (
-    Range(254, below_lux=0.0, above_lux=120.0),
-    Range(69, below_lux=60.0, above_lux=45_000.0),
-    Range(31, below_lux=35_000.0, above_lux=float('inf')),
+    _range(254, low=0.0, high=530.0),
+    _range(69, low=72.0, high=54_000.0),
+    _range(31, low=19_000.0, high=float('inf')),
 )
 """From sensitive and slow (0.23 lux per count, 0.44 s) to 121 klx (1.9 lux per count, 54 ms)."""
 
 
-def choose_range(lux: float, index: int) -> int:
-    """Return the index in RANGES to measure this illuminance with, coming from the range ``index``.
-
-    Grows with lux; the distance between the limits of neighbours keeps it from swinging between two ranges.
-    """
-    while lux > RANGES[index].above_lux:
-        index += 1
-    while lux < RANGES[index].below_lux:
-        index -= 1
-    return index
-
-
-def variance_of(lux: float, lux_per_count: float) -> float:
-    """Return the variance of a reading, lux²: rounding to whole counts, and the tolerance of the chip's sensitivity.
-
-    Both are taken as evenly distributed. The second is the same for every reading of one chip: it says how far the
-    number is from the truth, not how much successive numbers scatter.
-    """
-    return lux_per_count**2 / 12.0 + (ACCURACY * lux) ** 2 / 3.0
-
-
 class Bh1750:
-    """BH1750 in continuous high-resolution mode with automatic range.
+    """BH1750, measuring once at a time with automatic range.
 
-    The measuring opcode is written once and then only data is read: writing it again, as reading "a register" would,
-    starts the conversion anew. The chip does not tell when a conversion ends, so it is polled a few times in each, and
-    a changed number dates the end to a seventh of the integration time. A light that stays the same gives a reading
-    at the slowest rate the datasheet allows.
+    Nothing can be read back from this chip, hence some care:
 
-    A chip that lost its power for a moment answers 0 and measures no more. Hence it is armed again every 10 s, and
-    a 0 is believed only if it is still there after that.
+    - The opcode that begins a measurement is written once and then only data is read: writing it again, as reading "a
+      register" would, starts the measurement anew.
+    - An answer that was cut short ends with ones. One that happens to end so must be confirmed in another range.
+    - The chip does not tell when a measurement ends. It is polled; a changed number dates the end. A number that stays
+      the same may be a light that stays the same, or a chip that has stopped: a measurement in another range tells.
+    - A chip that lost its power for a moment shows 0. That is believed when it has come three times.
+    - A setting that was garbled on the wire cannot be seen. A reading far from the one before is held back until the
+      next has confirmed it.
     """
 
-    def __init__(self, bus: Bus, address: int = ADDRESS, *, clock: Clock = time.time_ns) -> None:
+    def __init__(self, bus: Bus, address: int | None = None, *, clock: Clock = time.time_ns) -> None:
         self._bus = bus
-        self._address = address
+        self._address = ADDRESS if address is None else address
         self._clock = clock
-        self._index = 1
-        self._armed_ns = 0
-        self._read_ns = 0
-        self._published_ns = 0
-        self._count = -1
-        self._dark = False
+        self._index = self._next = 1
+        self._measuring = False
+        self._begun_ns = self._polled_ns = self._due_ns = 0
+        self._last: int | None = None
+        self._known = False
+        """Whether the chip showed ``_last`` when the measurement began, so that anything else is its result."""
+        self._doubted: LightReading | None = None
+        self._zeros = 0
+        self._trusted: LightReading | None = None
+        self._odd: LightReading | None = None
 
     @property
     def range(self) -> Range:
@@ -123,83 +110,127 @@ class Bh1750:
 
     @property
     def period_s(self) -> float:
-        """Seconds from one poll to the next."""
-        return self.range.conversion_s / _POLLS_PER_CONVERSION
+        """Seconds to the next poll."""
+        return min(max(0.0, (self._due_ns - self._clock()) * 1e-9), self.range.integration_s)
 
     def start(self) -> None:
-        """Reset the chip and let it measure. It has no identity to check: whoever acknowledges is taken for it."""
+        """Find the chip and let it measure. It has no identity to check: whoever acknowledges is taken for it."""
         self._bus.open()
         self._bus.claim(self._address)
-        self._command(_POWER_ON)
-        self._command(_RESET)
-        self._index = 1
-        self._dark = False
-        self._arm()
+        self._index = self._next = 1
+        self._zeros = 0
+        self._trusted = self._odd = None
+        self._known = False
+        self._begin()
 
     def read(self) -> list[LightReading]:
-        """Return the reading of the conversion that has ended, if one has; raises Saturated above 121 klx."""
+        """Return the readings that are due; raises Saturated above 121 klx."""
         now_ns = self._clock()
-        conversion_ns = round(self.range.conversion_s * 1e9)
-        if not 0 <= now_ns - self._armed_ns < _REARM_S * 1e9:  # the host's clock may have been set back
-            self._arm()
+        conversion_ns = round(self.range.integration_s * 1e9)
+        elapsed_ns = now_ns - self._begun_ns
+        if not self._measuring or not 0 <= elapsed_ns < _SLOWEST * conversion_ns + _LOST_AFTER_S * 1e9:
+            self._known = False
+            self._begin()  # after a failure, or the host's clock has been set
             return []
-        if now_ns - self._armed_ns < _SLOWEST_CHIP * conversion_ns:
+        if now_ns < self._due_ns:
             return []
-        count = int.from_bytes(self._bus.read(self._address, 2), 'big')
-        if count == _FULL_COUNT:
-            return self._saturated()
-        if count == 0 and not self._dark:
-            self._dark = True
-            self._arm()
+        count = int.from_bytes(self._bus.read_surely(self._address, (b'', 2)), 'big')
+        changed = self._known and count != self._last
+        if not changed and elapsed_ns < _SLOWEST * conversion_ns:
+            self._polled_ns = now_ns
+            self._due_ns = now_ns + round(_POLL * conversion_ns)
             return []
-        self._dark = count == 0
-
-        if self._count < 0:
-            end_ns = now_ns - (now_ns - self._armed_ns) % conversion_ns
-        elif count != self._count:
-            end_ns = (self._read_ns + now_ns) // 2
-        else:
-            end_ns = now_ns - conversion_ns // 2  # at most one conversion ago
-        new = count != self._count or now_ns - self._published_ns >= _SLOWEST_CHIP * conversion_ns
-        self._read_ns, self._count = now_ns, count
-        if not new:
-            return []
-        self._published_ns = now_ns
-        lux = count * self.range.lux_per_count
-        reading = LightReading(end_ns - conversion_ns // 2, lux, variance_of(lux, self.range.lux_per_count))
-        self._change_range(choose_range(lux, self._index))
-        return [reading]
+        end_ns = self._begun_ns + conversion_ns
+        if changed:
+            end_ns = min(max(end_ns, self._polled_ns), now_ns)
+        return self._ended(count, (self._begun_ns + end_ns) // 2)
 
     def close(self) -> None:
         """Power the chip down if it still answers, and close the bus."""
+        self._measuring = False
         with suppress(SensorError):
-            self._command(_POWER_DOWN)
+            self._bus.write(self._address, (_POWER_DOWN,))
         self._bus.close()
+
+    def _ended(self, count: int, middle_ns: int) -> list[LightReading]:
+        doubted, self._doubted = self._doubted, None
+        repeated, self._last = count == self._last, count
+        cut_short = count < _FULL_COUNT and count & 0xFF == 0xFF  # or it is so by chance
+        self._known = count < _FULL_COUNT and not cut_short
+        if doubted is not None:
+            if repeated:
+                self._measuring = False
+                raise Stalled(
+                    f'the BH1750 at {self._where} always shows the same: it measures no more, check its supply'
+                )
+            lux = min(count, _FULL_COUNT) / self.range.sensitivity
+            confirmed = _near(doubted.lux, lux) or (count >= _FULL_COUNT and doubted.lux > lux)
+            self._begin()
+            return self._confirmed(doubted) if confirmed else []
+        if count >= _FULL_COUNT:
+            return self._saturated()
+        self._zeros = self._zeros + 1 if count == 0 else 0
+        self._next = choose_range(RANGES, count, self._index)
+        if (self._next < self._index and count <= _FEW_COUNTS) or 0 < self._zeros < _ZEROS_FOR_DARKNESS:
+            self._begin()
+            return []
+        lux_per_count = 1.0 / self.range.sensitivity
+        lux = count * lux_per_count
+        reading = LightReading(middle_ns, lux, variance_of(lux, count, lux_per_count, TOLERANCE))
+        if (repeated and count > _FEW_COUNTS) or cut_short:
+            self._begin(self._index + 1 if self._index + 1 < len(RANGES) else self._index - 1)
+            self._doubted = reading
+            return []
+        self._begin()
+        return self._confirmed(reading)
+
+    def _confirmed(self, reading: LightReading) -> list[LightReading]:
+        """Return the readings that their neighbours in time confirm."""
+        before, odd, self._odd = self._trusted, self._odd, None
+        if odd is None:
+            if before is not None and _near(before.lux, reading.lux):
+                self._trusted = reading
+                return [reading]
+            self._odd = reading
+            return []
+        if _near(odd.lux, reading.lux):
+            self._trusted = reading
+            return [odd, reading]
+        if before is not None and min(before.lux, reading.lux) <= odd.lux <= max(before.lux, reading.lux):
+            self._trusted, self._odd = odd, reading
+            return [odd]
+        if before is not None and _near(before.lux, reading.lux):
+            self._trusted = reading
+            return [reading]
+        self._odd = reading
+        return []
 
     def _saturated(self) -> list[LightReading]:
         least_sensitive = len(RANGES) - 1
         if self._index == least_sensitive:
-            full_lux = _FULL_COUNT * self.range.lux_per_count
+            full_lux = _FULL_COUNT / self.range.sensitivity
+            self._begin()
             raise Saturated(
-                f'brighter than {full_lux:.0f} lux at {self._address:#04x} on {self._bus.path}: '
-                'shade the light sensor or put a diffuser over it'
+                f'brighter than {full_lux:.0f} lux at {self._where}: shade the light sensor or put a diffuser over it'
             )
-        self._change_range(least_sensitive)
+        self._next = least_sensitive
+        self._begin()
         return []
 
-    def _change_range(self, index: int) -> None:
-        if index != self._index:
-            self._index = index
-            self._arm()
+    def _begin(self, index: int | None = None) -> None:
+        self._measuring = False
+        self._doubted = None
+        self._index = self._next if index is None else index
+        for opcode, _ in self.range.begin:
+            self._bus.write(self._address, (opcode,))
+        self._begun_ns = self._polled_ns = self._clock()
+        self._due_ns = self._begun_ns + round(_FASTEST * self.range.integration_s * 1e9)
+        self._measuring = True
 
-    def _arm(self) -> None:
-        time_bits = self.range.measurement_time
-        self._command(_POWER_ON)
-        self._command(_MEASUREMENT_TIME_HIGH_BITS | time_bits >> 5)
-        self._command(_MEASUREMENT_TIME_LOW_BITS | time_bits & 0x1F)
-        self._command(_CONTINUOUS_HIGH_RESOLUTION)
-        self._armed_ns = self._clock()
-        self._count = -1
+    @property
+    def _where(self) -> str:
+        return f'{self._address:#04x} on {self._bus.path}'
 
-    def _command(self, opcode: int) -> None:
-        self._bus.write(self._address, (opcode,))
+
+def _near(one_lux: float, other_lux: float) -> bool:
+    return abs(one_lux - other_lux) <= _NEAR * max(one_lux, other_lux) + _NEAR_LUX

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SYSFS_DEVICES = Path('/sys/bus/i2c/devices')
 _BUSY_RETRIES = 3
+_MOST_READS = 5
 
 
 class Remedy(Enum):
@@ -95,6 +97,16 @@ class SettingsLost(SensorError):
     remedy = Remedy.RESTART
 
 
+class Stalled(SensorError):
+    """The chip answers and has its settings, but measures no more."""
+
+    remedy = Remedy.RESTART
+
+
+class Garbled(SensorError):
+    """The same question is answered differently each time."""
+
+
 class Overrun(SensorError):
     """The chip's buffer ran full before it was read; the readings in it are lost."""
 
@@ -140,6 +152,12 @@ class Bus:
         self.path = f'/dev/i2c-{bus}' if isinstance(bus, int) else bus
         self._sysfs = sysfs
         self._smbus: Any = None
+        self._busy_ns = 0
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds spent in transfers so far; while they last, nothing else can use the wires."""
+        return self._busy_ns * 1e-9
 
     def open(self) -> None:
         """Open the bus if it is not open; raises NoBus, BusForbidden or BusUnfit."""
@@ -176,7 +194,7 @@ class Bus:
         if driver.exists():
             raise KernelOwnsChip(
                 f'the kernel driver {driver.resolve().name!r} owns the chip at {address:#04x} on {self.path}: '
-                f"read it through IIO, or free it with 'echo {device} | sudo tee {driver}/unbind'"
+                f"read it through IIO (access: iio), or free it with 'echo {device} | sudo tee {driver}/unbind'"
             )
 
     def write(self, address: int, data: Sequence[int] | bytes) -> None:
@@ -195,15 +213,41 @@ class Bus:
         self._transfer(address, i2c_msg.write(address, data), answer)
         return bytes(answer)
 
+    def read_surely(self, address: int, *questions: tuple[bytes, int]) -> bytes:
+        """Write and read, perhaps several times, until two answers in a row are the same.
+
+        I2C has no checksum, and a chip may change its registers between two bytes; both show here. For chips that are
+        asked for little.
+
+        :param questions: bytes to write, perhaps none, and number of bytes to read then; all are asked again together.
+        :return: the bytes of all answers.
+        :raises Garbled: no two answers agree; and SensorError as the others.
+        """
+        last = None
+        for _ in range(_MOST_READS):
+            answer = b''.join(
+                self.write_read(address, data, length) if data else self.read(address, length)
+                for data, length in questions
+            )
+            if answer == last:
+                return answer
+            last = answer
+        raise Garbled(
+            f'{address:#04x} on {self.path} answers differently each time: check cable length, pull-ups and bus speed'
+        )
+
     def _transfer(self, address: int, *messages: Any) -> None:  # noqa: ANN401 - smbus2 has no types
         self.open()
         for attempt in range(_BUSY_RETRIES + 1):
+            began_ns = time.perf_counter_ns()
             try:
                 self._smbus.i2c_rdwr(*messages)
             except OSError as error:
                 if remedy_for(error) is Remedy.RETRY_NOW and attempt < _BUSY_RETRIES:
                     continue
                 raise self._transfer_failed(address, error) from error
+            finally:
+                self._busy_ns += time.perf_counter_ns() - began_ns
             return
 
     def _cannot_open(self, error: OSError) -> SensorError:

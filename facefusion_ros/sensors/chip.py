@@ -28,6 +28,8 @@ class LightReading:
     lux: float
     variance: float
     """Variance of ``lux``, lux²."""
+    cct_k: float | None = None
+    """Correlated colour temperature of the light, kelvin; None where the chip sees no colours or too little light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class ImuSample:
     angular_velocity_variance: float
     """Of each axis, (rad/s)²."""
     specific_force_variance: float
-    """Of each axis, (m/s²)²."""
+    """Of each axis, (m/s²)²; -1 where the chip has no accelerometer."""
     clipped: bool = False
     """True where an axis is at the end of its range, so that the motion may have been greater."""
 

@@ -1,0 +1,307 @@
+"""What all light sensors with registers have in common: one measurement after the other, in the range that suits.
+
+A measurement is begun by writing all registers that bear upon it, so that every one starts from a known state at a
+known time; it is collected when it must have ended, and believed only if the registers still hold what was written.
+A chip is a table of its registers and ranges, and a function from its counts to lux.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+from facefusion_ros.sensors.bus import ChipReset, Saturated, SensorError, SettingsLost, Stalled, WrongIdentity
+from facefusion_ros.sensors.chip import LightReading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facefusion_ros.sensors.bus import Bus
+    from facefusion_ros.sensors.chip import Clock
+
+Settings: TypeAlias = 'tuple[tuple[int, int], ...]'
+"""Registers and their values, in the order in which they are written."""
+
+_POLL_S = 0.004
+_STALLED_AFTER = 2.0
+_SLOWEST_AFTER_CHANGE = 2.0
+_LOST_AFTER_S = 1.0
+_FEW_COUNTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A sensitivity of a chip, and the counts at which to leave it."""
+
+    sensitivity: float
+    """Counts per lux; of white light, where the light's colour matters."""
+    integration_s: float
+    """Nominal."""
+    low: float
+    """Go to the next more sensitive range below this count; infinite for a range that is never stayed in."""
+    high: float
+    """Go to the next less sensitive range above this count."""
+    full_count: int = 0xFFFF
+    """A count of this or more is saturated."""
+    before: Settings = ()
+    """Written before a measurement, which they stop."""
+    begin: Settings = ()
+    """Written then; the last of them begins the measurement."""
+
+
+def choose_range(ranges: Sequence[Range], count: float, index: int) -> int:
+    """Return the index of the range to measure the light with that gives this count in the range ``index``.
+
+    Ranges go from sensitive to insensitive. The distance between the counts at which neighbours are left keeps the
+    choice from swinging between two.
+    """
+    light = count / ranges[index].sensitivity
+    while index + 1 < len(ranges) and light * ranges[index].sensitivity > ranges[index].high:
+        index += 1
+    while index > 0 and light * ranges[index].sensitivity < ranges[index].low:
+        index -= 1
+    return index
+
+
+def variance_of(lux: float, count: float, lux_per_count: float, tolerance: float) -> float:
+    """Return the variance of a reading, lux².
+
+    Rounding to whole counts; the shot noise of as many electrons as counts, which is more than a chip can have; and
+    the tolerance of the part's sensitivity, taken as evenly distributed. The last is the same for every reading of
+    one chip: it says how far the number is from the truth, not how much successive numbers scatter.
+
+    :param tolerance: largest relative error of the sensitivity.
+    """
+    return lux_per_count**2 * (1.0 / 12.0 + count) + (tolerance * lux) ** 2 / 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """What the counts of one measurement mean."""
+
+    lux: float
+    variance: float
+    cct_k: float | None = None
+
+
+class Photometer(ABC):
+    """A light sensor with registers, measured with once at a time.
+
+    :param address: I2C address; None for the chip's usual one.
+    :param clock: nanoseconds, for stamps.
+    """
+
+    NAME: ClassVar[str]
+    ADDRESS: ClassVar[int]
+    RANGES: ClassVar[tuple[Range, ...]]
+    """From sensitive to insensitive."""
+    FIRST_RANGE: ClassVar[int] = 1
+    COMMAND: ClassVar[int] = 0
+    """Bits that go with a register's number."""
+    WIDTH: ClassVar[int] = 2
+    """Bytes of a register."""
+    ORDER: ClassVar[Literal['little', 'big']] = 'little'
+    IDENTITY: ClassVar[tuple[tuple[int, tuple[int, ...]], ...]] = ()
+    """Registers that say which chip it is, and what they may hold."""
+    RESET: ClassVar[Settings] = ()
+    """What registers hold after power-on; 0, where a register is not named."""
+    CHECKED: ClassVar[Settings] = ()
+    """Bits of a register that stay as written; all, where a register is not named."""
+    READY: ClassVar[tuple[int, int] | None] = None
+    """Register and bit that tell that a measurement has ended; None where nothing does."""
+    DATA: ClassVar[tuple[tuple[int, int], ...]]
+    """First registers of the result and numbers of bytes to read there."""
+    SLEEP: ClassVar[Settings]
+    """Puts the chip to sleep."""
+    WAKE_S: ClassVar[float] = 0.0
+    """From beginning a measurement to the beginning of its integration."""
+    POWER_UP_S: ClassVar[float] = 0.005
+    """From ``start`` to the first measurement."""
+    SLOWEST: ClassVar[float] = 1.0
+    """How much longer than nominal an integration may take, where nothing tells its end."""
+    ONE_SHOT: ClassVar[bool] = False
+    """Whether the chip stops by itself after a measurement."""
+
+    def __init__(self, bus: Bus, address: int | None = None, *, clock: Clock = time.time_ns) -> None:
+        self._bus = bus
+        self._address = self.ADDRESS if address is None else address
+        self._clock = clock
+        self._index = self.FIRST_RANGE
+        self._begun_ns = 0
+        self._due_ns = 0
+        self._wait_s = 0.0
+        self._measuring = False
+        self._settled = False
+        self._last = b''
+        self._doubted: LightReading | None = None
+        self._next = self._index
+
+    @abstractmethod
+    def _light(self, data: bytes, used: Range) -> Light:
+        """Return what the result's bytes mean; raises Saturated where it means nothing beyond a count that is full."""
+
+    @abstractmethod
+    def _greatest(self, data: bytes) -> int:
+        """Return the greatest count in the result's bytes."""
+
+    def _other_range(self, greatest: int) -> int:  # noqa: ARG002 - for chips that need to know
+        """Return a range in which the light that has this count must give another result."""
+        return self._index + 1 if self._index + 1 < len(self.RANGES) else self._index - 1
+
+    @property
+    def range(self) -> Range:
+        """The range in use."""
+        return self.RANGES[self._index]
+
+    @property
+    def period_s(self) -> float:
+        """Seconds until the measurement may have ended."""
+        return min(max(0.0, (self._due_ns - self._clock()) * 1e-9), max(self._wait_s, self.POWER_UP_S))
+
+    def start(self) -> None:
+        """Find the chip by its identity, if it has one, and switch it on."""
+        self._measuring = False
+        self._bus.open()
+        self._bus.claim(self._address)
+        self._identify()
+        self._index = self._next = self.FIRST_RANGE
+        self._settled = False
+        self._due_ns = 0
+        for register, value in self.range.before:
+            self._write(register, value)
+        self._due_ns = self._clock() + round(self.POWER_UP_S * 1e9)
+
+    def read(self) -> list[LightReading]:
+        """Return the reading of the measurement that has ended, if one has, and begin the next."""
+        now_ns = self._clock()
+        if not self._measuring:
+            if 0 < self._due_ns - now_ns < _LOST_AFTER_S * 1e9:
+                return []
+            self._begin()
+            return []
+        elapsed_s = (now_ns - self._begun_ns) * 1e-9
+        if not 0.0 <= elapsed_s < self._wait_s + _LOST_AFTER_S:  # the clock was set, or the machine slept
+            self._begin()
+            return []
+        if now_ns < self._due_ns:
+            return []
+        if self.READY is not None and not self._ready():
+            if elapsed_s > _STALLED_AFTER * self._wait_s:
+                self._measuring = False
+                raise Stalled(f'the {self.NAME} at {self._where} does not finish its measurement: check its supply')
+            self._due_ns = now_ns + round(_POLL_S * 1e9)
+            return []
+        data = self._read(*self.DATA)
+        self._check()
+        return self._collected(data, self._middle_ns(elapsed_s))
+
+    def close(self) -> None:
+        """Put the chip to sleep if it still answers, and close the bus."""
+        self._measuring = False
+        with suppress(SensorError):
+            for register, value in self.SLEEP:
+                self._write(register, value)
+        self._bus.close()
+
+    def _collected(self, data: bytes, middle_ns: int) -> list[LightReading]:
+        used, greatest = self.range, self._greatest(data)
+        doubted, self._doubted = self._doubted, None
+        repeated, self._last = data == self._last, data
+        if doubted is not None:
+            if repeated:
+                self._measuring = False
+                raise Stalled(f'the {self.NAME} at {self._where} always shows the same: it measures no more')
+            self._begin()  # in the range of the reading that was doubted
+            return [doubted]
+        if greatest >= used.full_count:
+            return self._saturated()
+        self._next = choose_range(self.RANGES, greatest, self._index)
+        if greatest <= _FEW_COUNTS and self._next < self._index:  # next to nothing, and the chip can do better
+            self._begin()
+            return []
+        light = self._light(data, used)
+        reading = LightReading(middle_ns, light.lux, light.variance, light.cct_k)
+        if repeated and greatest > _FEW_COUNTS:
+            # Perhaps the light is the same to a count, perhaps the chip has stopped: another range must tell.
+            self._begin(self._other_range(greatest))
+            self._doubted = reading
+            return []
+        self._begin()
+        return [reading]
+
+    def _saturated(self) -> list[LightReading]:
+        least_sensitive = max(index for index, each in enumerate(self.RANGES) if each.low < float('inf'))
+        if self._index != least_sensitive:
+            self._next = least_sensitive
+            self._begin()
+            return []
+        self._begin()
+        raise Saturated(
+            f'too bright for the {self.NAME} at {self._where}: shade the light sensor or put a diffuser over it'
+        )
+
+    def _begin(self, index: int | None = None) -> None:
+        """Begin a measurement in a range, or in the one chosen."""
+        self._measuring = False
+        self._doubted = None
+        index = self._next if index is None else index
+        if index != self._index:
+            self._settled = False
+            self._index = index
+        for register, value in (*self.range.before, *self.range.begin):
+            self._write(register, value)
+        self._begun_ns = self._clock()
+        self._check()
+        # Where nothing tells, what another range gave must not be taken for the result, however slow the chip is.
+        slowest = _SLOWEST_AFTER_CHANGE if self.READY is None and not self._settled else self.SLOWEST
+        self._wait_s = self.WAKE_S + slowest * self.range.integration_s
+        self._due_ns = self._begun_ns + round(self._wait_s * 1e9)
+        self._settled = True
+        self._measuring = True
+
+    def _middle_ns(self, elapsed_s: float) -> int:
+        integration_s = self.range.integration_s
+        ended = 1 if self.ONE_SHOT else max(1, int((elapsed_s - self.WAKE_S) / integration_s))
+        return self._begun_ns + round((self.WAKE_S + (ended - 0.5) * integration_s) * 1e9)
+
+    def _identify(self) -> None:
+        for register, expected in self.IDENTITY:
+            found = int.from_bytes(self._read((register, self.WIDTH)), self.ORDER)
+            if found not in expected:
+                raise WrongIdentity(
+                    f'the chip at {self._where} is no {self.NAME}: register {register:#04x} is {found:#x} and not '
+                    f'{" or ".join(hex(each) for each in expected)}; check the parameters chip and address'
+                )
+
+    def _ready(self) -> bool:
+        if self.READY is None:
+            return True
+        register, bit = self.READY
+        answer = self._bus.write_read(self._address, (self.COMMAND | register,), self.WIDTH)
+        return bool(int.from_bytes(answer, self.ORDER) & bit)
+
+    def _check(self) -> None:
+        """Compare the registers with what was written; raises ChipReset or SettingsLost."""
+        for register, value in dict((*self.range.before, *self.range.begin)).items():
+            bits = dict(self.CHECKED).get(register, -1)
+            found = int.from_bytes(self._read((register, self.WIDTH)), self.ORDER)
+            if (found ^ value) & bits:
+                self._measuring = False
+                what = f'register {register:#04x} of the {self.NAME} at {self._where} is {found:#x} and not {value:#x}'
+                if found == dict(self.RESET).get(register, 0):
+                    raise ChipReset(f'{what}: the chip has been reset, check its supply')
+                raise SettingsLost(f'{what}: check cable length, pull-ups and supply')
+
+    @property
+    def _where(self) -> str:
+        return f'{self._address:#04x} on {self._bus.path}'
+
+    def _write(self, register: int, value: int) -> None:
+        self._bus.write(self._address, bytes((self.COMMAND | register,)) + value.to_bytes(self.WIDTH, self.ORDER))
+
+    def _read(self, *registers: tuple[int, int]) -> bytes:
+        questions = ((bytes((self.COMMAND | register,)), length) for register, length in registers)
+        return self._bus.read_surely(self._address, *questions)

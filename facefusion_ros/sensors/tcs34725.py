@@ -1,0 +1,84 @@
+"""ams TCS34725 (and TCS34727), a colour sensor behind an infrared filter.
+
+Sources: TAOS/ams, TCS3472 datasheet (TAOS135, August 2012), "Register Descriptions"; ams Designer's Notebook DN40
+(rev. 1.0), "Lux and CCT Calculations using ams Color Sensors", whose constants for this chip are also in Adafruit's
+driver. DN40 sections 3.5 and 3.7 for saturation, with 25 % taken off for ripple below 150 ms.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from facefusion_ros.sensors.photometer import Light, Photometer, Range, variance_of
+
+_ENABLE, _TIME, _CONTROL, _IDENTITY, _STATUS, _DATA = 0x00, 0x01, 0x0F, 0x12, 0x13, 0x14
+_POWER_ON, _MEASURE = 0x01, 0x02
+_VALID = 0x01
+_GAINS = {1: 0, 4: 1, 16: 2, 60: 3}
+
+_STEP_MS = 2.4
+_COUNTS_PER_STEP = 1024
+_WITHOUT_RIPPLE_MS = 150.0
+_RIPPLE = 0.75
+_DEVICE_FACTOR = 310.0
+_LUX_OF = (0.136, 1.0, -0.444)
+"""Of red, green and blue without infrared."""
+_CCT_SLOPE_K, _CCT_OFFSET_K = 3810.0, 1391.0
+_CCT_LIMITS_K = (1500.0, 15_000.0)
+_ENOUGH_COUNTS = 50
+TOLERANCE = 0.2
+"""Of the irradiance responsivities; the formula's own error depends on the lamp."""
+
+
+def _range(gain: int, steps: int, low: float, high: float) -> Range:
+    """Return a range of whole multiples of 50 ms where possible: no lamp on 50 or 60 Hz mains flickers then."""
+    milliseconds = steps * _STEP_MS
+    full = min(65_535, _COUNTS_PER_STEP * steps) * (_RIPPLE if milliseconds < _WITHOUT_RIPPLE_MS else 1.0)
+    return Range(
+        sensitivity=milliseconds * gain / _DEVICE_FACTOR,
+        integration_s=milliseconds * 1e-3,
+        low=low,
+        high=high,
+        full_count=int(full),
+        before=((_ENABLE, _POWER_ON), (_TIME, 256 - steps), (_CONTROL, _GAINS[gain])),
+        begin=((_ENABLE, _POWER_ON | _MEASURE),),
+    )
+
+
+class Tcs34725(Photometer):
+    """TCS34725: illuminance and correlated colour temperature."""
+
+    NAME = 'TCS34725'
+    ADDRESS = 0x29
+    RANGES = (
+        _range(60, 63, low=0.0, high=50_000.0),
+        _range(16, 42, low=2_000.0, high=27_000.0),
+        _range(4, 21, low=1_000.0, high=13_000.0),
+        _range(1, 21, low=1_500.0, high=float('inf')),
+    )
+    FIRST_RANGE = 2
+    COMMAND = 0xA0
+    WIDTH = 1
+    IDENTITY = ((_IDENTITY, (0x44, 0x4D)),)
+    RESET = ((_TIME, 0xFF),)
+    READY = (_STATUS, _VALID)
+    DATA = ((_DATA, 8),)
+    SLEEP = ((_ENABLE, 0),)
+    WAKE_S = 0.0024
+
+    def _greatest(self, data: bytes) -> int:
+        greatest: int = max(struct.unpack('<4H', data))
+        return greatest
+
+    def _light(self, data: bytes, used: Range) -> Light:
+        clear, *colours = struct.unpack('<4H', data)
+        infrared = max(0.0, (sum(colours) - clear) / 2.0)
+        red, green, blue = (colour - infrared for colour in colours)
+        weighted = sum(part * colour for part, colour in zip(_LUX_OF, (red, green, blue), strict=True))
+        lux = max(0.0, weighted / used.sensitivity)
+        shot_counts = sum(part**2 * colour for part, colour in zip(_LUX_OF, colours, strict=True))
+        variance = variance_of(lux, shot_counts, 1.0 / used.sensitivity, TOLERANCE)
+        if clear < _ENOUGH_COUNTS or red <= 0.0 or blue <= 0.0:
+            return Light(lux, variance)
+        cct_k = _CCT_SLOPE_K * blue / red + _CCT_OFFSET_K
+        return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)
