@@ -172,13 +172,14 @@ def complete_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 MOST_FACES = 8
 
 
-def batch(index: int, *, heads: Path, count: int, seed: int) -> Batch:
+def batch(index: int, *, heads: Path, count: int, seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Batch:
     """Draw the batch of that number: (count, 3, H, W) uint8 pictures and their (count, 8, 15) faces."""
-    pictures = np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+    width, height = size
+    pictures = np.zeros((count, height, width, 3), np.uint8)
     faces = np.zeros((count, MOST_FACES, VALUES), np.float32)
     for number in range(count):
         rng = np.random.default_rng([seed, index, number])
-        pictures[number], placed = scene(rng, SpriteStore.of(heads), WIDTH, HEIGHT)
+        pictures[number], placed = scene(rng, SpriteStore.of(heads), width, height)
         for place, face in zip(faces[number], placed, strict=False):
             asked = face.box[2] - face.box[0] >= ASKED
             place[:] = (*face.box, 1.0 if asked else 0.5, *five(face.points).ravel())
@@ -192,10 +193,18 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('training/runs/detector'))
     parser.add_argument('--steps', type=int, default=12_000)
     parser.add_argument('--batch', type=int, default=16)
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        default=(WIDTH, HEIGHT),
+        help='of the scenes: on a CPU begin small, the faces are as large',
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=1)
     options = parser.parse_args()
-    make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed)
+    size = (options.size[0], options.size[1])
+    make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed, size=size)
     settings = RunSettings(options.out, options.steps, seed=options.seed, workers=options.workers)
     net = train(Detector(), make, loss_of, settings)
     example = (torch.zeros(1, 3, HEIGHT, WIDTH),)

@@ -183,10 +183,11 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from facefusion_ros.models.cost import file_cost
     from facefusion_ros.models.entry import ModelError
     from facefusion_ros.models.families import catalogue
     from facefusion_ros.models.graph import read_graph
-    from facefusion_ros.models.recognition import recognise
+    from facefusion_ros.models.recognition import input_shapes, recognise
     from facefusion_ros.models.store import sha256
 
     graph, known = read_graph(options.file), catalogue()
@@ -213,6 +214,10 @@ def _inspect(options: argparse.Namespace) -> int:
         print(f'family      {str(error).removeprefix(f"{options.file}: ")}')
         return 1
     rows += _family_rows(found.family, found.size)
+    cost = file_cost(options.file, input_shapes(found, graph.inputs))
+    least = 'at least ' if cost.untold else ''
+    weights_mb = cost.weight_bytes('fp16') / 1e6
+    rows.append(('costs', f'{least}{cost.matrix_flop / 1e9:.4g} GFLOP a run, weights {weights_mb:.1f} MB in fp16'))
     rows += [('because', reason) for reason in found.reasons]
     _table((), rows)
     return 0

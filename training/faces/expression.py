@@ -107,7 +107,7 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
         fore = fore - 1.6 * np.exp(-0.5 * ((ax - (20.0 + 0.55 * (-44.0 - y))) / 3.2) ** 2) * step(y, -78, -62) * step(
             y, -38, -48
         )
-        thin = -0.16 * (y + 67.5) * np.exp(-0.5 * ((y + 68) / 7) ** 2) * (ax < 27)
+        thin = -0.19 * (y + 67.5) * np.exp(-0.5 * ((y + 68) / 7) ** 2) * (ax < 27)
         squint = 1.0 * at(33, -9, 13, 4)
         fields[name] = move(side * (sideways + 1.6 * at(14, -42, 8, 7)), up + thin + squint, fore) * half[:, None]
     fields['frown'] = move(dx=0.8 * side * corner, dy=-4.6 * corner + 0.8 * at(0, -72, 10, 6), dz=-0.8 * corner)
@@ -118,7 +118,7 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
     )
     over = np.maximum(upper, step(y, -67, -63)) * (y > -68.5)
     fields['upper_raise'] = move(
-        dy=5.0 * over * np.exp(-((np.abs(x) / 21) ** 3.0)) * np.exp(-0.5 * ((y + 63) / 8) ** 2) * lip_core * 1.4
+        dy=4.2 * over * np.exp(-((np.abs(x) / 21) ** 3.0)) * np.exp(-0.5 * ((y + 63) / 8) ** 2) * lip_core * 1.4
         + 1.0 * at(14, -44, 8, 7),
         dz=-0.6 * over * at(0, -64, 16, 6),
     )

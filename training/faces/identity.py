@@ -132,7 +132,7 @@ MALE_MINUS_FEMALE = {
     'ear_size': 0.7,
 }
 """How far the average man is from the average woman, in standard deviations."""
-MEAN = {'mouth_height': 0.7, 'middle_height': -0.6, 'lower_height': -0.4}
+MEAN = {'middle_height': 0.4}
 """Where the average of women and men lies beside the sculpted head, in standard deviations."""
 CHILD_MINUS_ADULT = {
     'lower_height': -2.4,

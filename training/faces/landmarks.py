@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-CONTOUR_STEPS = 17
+CONTOUR_STEPS = 21
 # Where the edge of the face lies on the unfolded head seen from the front, from the ear (16) to the chin (8), and
 # which way the edge is looked for: degrees from straight out to straight down.
 _EDGE = (
-    (90.0, -4.0, 0),
-    (90.0, -22.0, 0),
-    (89.0, -40.0, 4),
-    (86.0, -58.0, 10),
-    (80.0, -77.0, 22),
-    (64.0, -92.0, 42),
+    (104.0, -4.0, 0),
+    (104.0, -22.0, 0),
+    (104.0, -40.0, 4),
+    (102.0, -58.0, 10),
+    (94.0, -77.0, 22),
+    (69.0, -92.0, 42),
     (43.0, -102.0, 60),
     (21.0, -107.5, 78),
     (0.0, -109.5, 90),
 )
 # The nose from between the eyes to its tip, then its base from the middle to the side: x, y of the average head.
 _NOSE = ((0.0, 2.0), (0.0, -10.5), (0.0, -23.0), (0.0, -35.5))
-_BASE = ((0.0, -46.5), (6.6, -45.6), (13.2, -43.2))
+_BASE = ((0.0, -47.6), (6.8, -46.7), (13.4, -44.6))
 
 
 @dataclass(frozen=True)
@@ -103,33 +103,30 @@ def inner_anchors() -> Anchors:
 
 @cache
 def edge_anchors() -> tuple[Anchors, Floats]:
-    """Return anchors of the places where an edge may lie, 17 * CONTOUR_STEPS, and (17, 2) the way out of the face."""
+    """Return anchors of the places where an edge may lie, 17 * CONTOUR_STEPS, and (17, 3) the way out of the face."""
     places, ways = [], []
     for s, v, angle in _EDGE:
         a = np.radians(angle)
-        inward = np.linspace(0.0, 58.0 if angle < 30 else 34.0, CONTOUR_STEPS - 4)[::-1]
-        beyond = np.linspace(1.0, 4.0, 4) * (0.6 if angle < 30 else 2.2)
+        inward = np.linspace(0.0, 72.0 if angle < 30 else 45.0, CONTOUR_STEPS - 4)[::-1]
+        beyond = np.linspace(1.0, 4.0, 4) * (1.5 if angle < 30 else 2.2)
         along = np.concatenate([-inward, beyond])
         places.append(np.stack([s + along * np.cos(a), v - along * np.sin(a) * np.where(along > 0, 1.0, 0.8)], 1))
-        ways.append((np.cos(a), -np.sin(a)))
+        ways.append((np.cos(a) * np.sin(s / 70), -np.sin(a), np.cos(a) * np.cos(s / 70)))
     right, way = np.array(places), np.array(ways)  # ear to chin
     both = np.concatenate([right * [-1, 1], right[-2::-1]])
-    return bind(both.reshape(-1, 2)), np.concatenate([way * [-1, 1], way[-2::-1]]).astype(np.float32)
+    return bind(both.reshape(-1, 2)), np.concatenate([way * [-1, 1, 1], way[-2::-1]]).astype(np.float32)
 
 
-def landmarks(picture: Floats, roll: float) -> tuple[Floats, Floats]:
+def landmarks(picture: Floats, turned: Floats) -> tuple[Floats, Floats]:
     """Return the 68 points (68, 2) in the picture and their depth (68,).
 
-    picture: (V, 3) x, y and depth of the head's vertices; roll: degrees by which it is turned clockwise.
+    picture: (V, 3) x, y and depth of the head's vertices; turned: (3, 3) rotation of the head.
     """
     inner = inner_anchors().on(picture)
     anchors, way = edge_anchors()
     edge = anchors.on(picture).reshape(17, CONTOUR_STEPS, 3)
-    r = np.radians(roll)
-    # The way out of the face in the picture, y down, turned with the head.
-    out_x = way[:, 0] * np.cos(r) + way[:, 1] * np.sin(r)
-    out_y = way[:, 0] * np.sin(r) - way[:, 1] * np.cos(r)
-    reach = edge[..., 0] * out_x[:, None] + edge[..., 1] * out_y[:, None]
+    out = way @ turned.T
+    reach = edge[..., 0] * out[:, :1] - edge[..., 1] * out[:, 1:2]
     best = edge[np.arange(17), np.argmax(reach, 1)]
     points = np.concatenate([best, inner])
     return points[:, :2].astype(np.float32), points[:, 2].astype(np.float32)

@@ -32,6 +32,8 @@ CREASE_RING = 4
 """Of an eye's rings: 0 and 1 are the inner and outer edges of the lids' margins, this one is the fold above it."""
 INNER_LIP_RING, BORDER_RING = 1, 3
 """Of the mouth's rings: where the lips touch, and where their red ends."""
+_FOLDED = 0.35
+"""How far up behind the lips, as a share of their height, the lining of the mouth begins."""
 _LID_STEP = (0.0, 0.0, 2.4, 5.0, 7.8, 11.5, 16.0)
 _LID_SIDE = (0.0, 0.0, 0.9, 2.0, 3.6, 5.8, 8.4)
 
@@ -186,19 +188,21 @@ def _mouth_rings() -> tuple[Points, Points, Points, Points]:
     rings, flat = [], []
     # fraction from line to border, width of the ring, distance beyond the border, half opening on the plane
     for part, wide, beyond, opening in (
-        (0.0, 0.84, 0.0, 0.8),
-        (0.0, 0.9, 0.0, 2.0),
-        (0.5, 0.96, 0.0, 2.4),
-        (1.0, 1.0, 0.0, 1.0),
-        (1.0, 1.03, 1.3, 0.8),
-        (1.0, 1.1, 3.6, 0.5),
-        (1.0, 1.22, 7.0, 0.0),
+        (_FOLDED, 0.84, 0.0, 2.6),
+        (0.0, 0.9, 0.0, 4.2),
+        (0.5, 0.96, 0.0, 3.2),
+        (1.0, 1.0, 0.0, 2.0),
+        (1.0, 1.03, 1.3, 1.6),
+        (1.0, 1.1, 3.6, 1.0),
+        (1.0, 1.22, 7.0, 0.4),
         (1.0, 1.4, 11.0, 0.0),
     ):
         y = line + (border - line) * part + sign * beyond * bow
         xy = np.stack([place * wide * average.MOUTH_X, y], 1)
         rings.append(xy)
-        flat.append(xy + np.stack([0 * y, sign * opening * bow], 1))
+        # The innermost ring is folded back behind the lips; on the plane it lies within the next.
+        flat_y = (line if part == _FOLDED else y) + sign * opening * bow
+        flat.append(np.stack([xy[:, 0], flat_y], 1))
     return np.array(rings), np.array(flat), place, upper
 
 
@@ -306,17 +310,14 @@ def head_mesh() -> HeadMesh:
     position[mouth, 2] += _lip_relief(lips, mouth_ring[mouth])
 
     triangles = _delaunay(plane)
-    centre = plane[triangles].mean(1)
-    hole = _inside(eye_flat[0], centre) | _inside(
-        np.concatenate([m_flat[0], [[-0.1, m_flat[0, -1, 1]], [-0.1, m_flat[0, 0, 1]]]]), centre
-    )
+    hole = (eye_ring[triangles] == 0).all(1) | (mouth_ring[triangles] == 0).all(1)
     return _mirrored(position, plane, triangles[~hole], eye_ring, place, mouth_ring, upper)
 
 
 def _lip_relief(xy: Points, ring: NDArray[np.int32]) -> Array:
     """Return how far the lips stand out from the face."""
     full = np.sqrt(np.clip(1 - (xy[:, 0] / (average.MOUTH_X * 1.02)) ** 2, 0, 1))
-    height = np.choose(ring, (-6.0, -0.4, 3.0, 1.3, 0.8, 0.2, 0.0, 0.0))
+    height = np.choose(ring, (-6.5, -0.4, 3.0, 1.3, 0.8, 0.2, 0.0, 0.0))
     upper = xy[:, 1] > average.MOUTH_Y
     return np.asarray(
         height * np.where(ring < 2, 1.0, full) - 2.0 * (1 - full) * (ring < 4) + 0.5 * full * upper * (ring == 2)

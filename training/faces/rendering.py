@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from training.faces import background, landmarks, sensor, skin
+from training.faces.head import turn
 from training.faces.light import hidden_light, lighting
 from training.faces.parameters import Sensor
 from training.faces.personas import METAL, PERSONAS, ornaments
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FACE_REGIONS = (Region.SKIN, Region.BROW, Region.EYE, Region.NOSE, Region.LIPS, Region.MOUTH, Region.BEARD)
 """What a face consists of; glasses, hair and occluders before it are not of it."""
+_COVERS = np.isin(np.arange(len(Region)), (Region.HAIR, Region.HAT, Region.GLASSES, Region.OCCLUDER, Region.CLOTH))
 _IS_FACE = np.isin(np.arange(len(Region)), FACE_REGIONS).astype(np.float32)
 
 
@@ -76,7 +78,7 @@ class Rendered:
 
 
 def render(
-    parameters: FaceParameters, size: int = 128, *, supersample: int = 2, backdrop: Floats | None = None
+    parameters: FaceParameters, size: int = 128, *, supersample: float = 2.0, backdrop: Floats | None = None
 ) -> Rendered:
     """Draw a face.
 
@@ -85,7 +87,7 @@ def render(
     """
     p = parameters
     subject = Subject(p, size)
-    fine = size * supersample
+    fine = 2 * round(size * supersample / 2)
     surfaces = subject.surfaces(p.camera, fine)
     depth = np.full((fine, fine), FAR, np.float32)
     front = np.full((fine, fine), -1, np.int32)
@@ -102,18 +104,23 @@ def render(
     seen = front >= 0
     region = np.where(seen, subject.region[front], np.int8(Region.BACKGROUND)).astype(np.uint8)
     region[(marks[..., 0] > 0.35) & (region == Region.SKIN)] = Region.BROW
+    covering = _COVERS[region]
     if subject.panes is not None and p.wear.glasses is not None:
         near, which = np.full((fine, fine), FAR, np.float32), np.full((fine, fine), -1, np.int32)
         rasterise(project(subject.panes.position, p.camera, fine), subject.panes.triangles, 0, near, which)
-        _look_through((which >= 0) & (near < depth), p.wear.glasses.tint, p.light.ambient[0], image)
+        panes = (which >= 0) & (near < depth)
+        covering |= panes & (p.wear.glasses.tint > 0.6)
+        _look_through(panes, p.wear.glasses.tint, p.light.ambient[0], image)
 
-    points, point_depth = landmarks.landmarks(project(subject.head, p.camera, size), p.pose.roll)
-    visible = _visible(points, point_depth, depth, supersample)
+    points, point_depth = landmarks.landmarks(
+        project(subject.head, p.camera, size), turn(p.pose.yaw, p.pose.pitch, p.pose.roll)
+    )
+    visible = _visible(points, point_depth, np.where(covering, -FAR, depth), size)
     layers = [image, albedo, facing, seen.astype(np.float32), _IS_FACE[region], np.ascontiguousarray(marks[..., 1])]
-    if supersample > 1:
+    if fine != size:
         layers = [np.asarray(cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA), np.float32) for a in layers]
-        middle = slice(supersample // 2, None, supersample)
-        region, depth = region[middle, middle], depth[middle, middle]
+        middle = ((np.arange(size) + 0.5) * fine / size).astype(int)
+        region, depth = region[np.ix_(middle, middle)], depth[np.ix_(middle, middle)]
     shaded, albedo, normal, alpha, face, mask = layers
     behind = background.draw(p.background, size, size) if backdrop is None else backdrop
     linear = shaded + behind * (1 - alpha[..., None])
@@ -193,11 +200,14 @@ def _look_through(panes: NDArray[np.bool_], tint: float, sky: tuple[float, float
     image[panes] = (image * (1 - tint * (1 - 0.3 * down)) + mirrored)[panes]
 
 
-def _visible(points: Floats, point_depth: Floats, depth: Floats, supersample: int) -> NDArray[np.bool_]:
-    """Return whether points are seen: inside the picture, and nothing more than 9 mm before them."""
+def _visible(points: Floats, point_depth: Floats, depth: Floats, size: int) -> NDArray[np.bool_]:
+    """Return whether points are seen: inside the picture, and nothing more than 9 mm before them.
+
+    depth: (H, W), -FAR where what lies close to a face covers it.
+    """
     fine = depth.shape[0]
-    inside = ((points > -0.5) & (points < fine / supersample - 0.5)).all(1)
-    x, y = np.clip(((points + 0.5) * supersample).astype(int), 1, fine - 2).T
+    inside = ((points > -0.5) & (points < size - 0.5)).all(1)
+    x, y = np.clip(((points + 0.5) * fine / size).astype(int), 1, fine - 2).T
     # The furthest of the neighbours: a point on an edge is seen though a pixel beside it is covered.
     around = [depth[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     return np.asarray(inside & (point_depth < np.max(around, 0) + 9.0))

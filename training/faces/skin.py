@@ -50,7 +50,7 @@ _LIP = np.array(
     ],
     np.float64,
 )
-BROW_LINE = ((10.0, 15.0), (21.0, 19.2), (33.0, 21.8), (44.0, 20.6), (53.0, 14.0))
+BROW_LINE = ((10.8, 14.6), (22.5, 19.2), (36.0, 22.2), (49.0, 20.8), (60.5, 13.6))
 """Middle line of a brow on the unfolded face, the half with x > 0."""
 BROW_STYLES = 12
 BROW_BOX = (4.0, 4.0, 64.0, 36.0)

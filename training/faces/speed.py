@@ -17,7 +17,7 @@ from training.faces.rendering import render
 from training.faces.sampling import sample
 
 
-def _count(job: tuple[int, int, float, int]) -> tuple[int, float]:
+def _count(job: tuple[int, int, float, float]) -> tuple[int, float]:
     """Draw faces for some seconds; return how many, and the processor time that took."""
     seed, size, seconds, supersample = job
     cv2.setNumThreads(1)
@@ -31,7 +31,7 @@ def _count(job: tuple[int, int, float, int]) -> tuple[int, float]:
     return count, time.process_time() - used
 
 
-def measure(size: int, seconds: float, processes: int, supersample: int) -> dict[str, float]:
+def measure(size: int, seconds: float, processes: int, supersample: float) -> dict[str, float]:
     """Return how fast faces of this size are drawn by several processes at once."""
     jobs = [(k, size, seconds, supersample) for k in range(processes)]
     context = multiprocessing.get_context('spawn')
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=128)
     parser.add_argument('--seconds', type=float, default=10.0)
     parser.add_argument('--processes', type=int, default=2)
-    parser.add_argument('--supersample', type=int, default=1)
+    parser.add_argument('--supersample', type=float, default=1.0)
     a = parser.parse_args()
     print(json.dumps(measure(a.size, a.seconds, a.processes, a.supersample)))
 
