@@ -1,0 +1,72 @@
+"""What the colour sensors make of colours, and the nonlinear ones of bright light."""
+
+import pytest
+
+from facefusion_ros.sensors.bus import Bus, Saturated
+from facefusion_ros.sensors.tcs34725 import Tcs34725
+from facefusion_ros.sensors.veml6040 import Veml6040
+from facefusion_ros.sensors.veml7700 import MOST_LINEAR_LUX, Veml7700, corrected
+from facefusion_ros.sim.i2c import EmulatedAdapter
+from facefusion_ros.sim.taos import EmulatedTcs34725
+from facefusion_ros.sim.vishay import EmulatedVeml6040, EmulatedVeml7700
+
+
+def read(clock, make, chip, seconds=4.0, **driver):
+    with EmulatedAdapter(90, [chip], clock=clock):
+        driver = make(Bus(90), clock=clock, **driver)
+        driver.start()
+        readings = []
+        end_s = clock.elapsed_s + seconds
+        while clock.elapsed_s < end_s:
+            clock.sleep(max(driver.period_s, 1e-3))
+            readings += driver.read()
+        driver.close()
+    return readings
+
+
+PAIRS = [(Tcs34725, EmulatedTcs34725), (Veml6040, EmulatedVeml6040)]
+
+
+@pytest.mark.parametrize('cct_k', [2000.0, 2700.0, 4000.0, 6500.0, 9000.0])
+@pytest.mark.parametrize('lux', [20.0, 500.0, 5000.0])
+@pytest.mark.parametrize(('make', 'emulate'), PAIRS)
+def test_colour_temperature(make_clock, make, emulate, lux, cct_k):
+    clock = make_clock()
+    reading = read(clock, make, emulate(lambda _: lux, lambda _: cct_k, clock=clock))[-1]
+    assert reading.cct_k == pytest.approx(cct_k, rel=0.04)
+    assert reading.lux == pytest.approx(lux, rel=0.02)
+
+
+@pytest.mark.parametrize(('make', 'emulate'), PAIRS)
+def test_next_to_no_light_has_no_colour(make_clock, make, emulate):
+    clock = make_clock()
+    readings = read(clock, make, emulate(lambda _: 0.1, lambda _: 4000.0, clock=clock))
+    assert readings
+    assert {reading.cct_k for reading in readings} == {None}
+
+
+@pytest.mark.parametrize(('make', 'emulate'), PAIRS)
+def test_a_colour_beyond_all_lamps_is_none(make_clock, make, emulate):
+    clock = make_clock()
+    readings = read(clock, make, emulate(lambda _: 500.0, lambda _: 1410.0, clock=clock))
+    assert {reading.cct_k for reading in readings} == {None}
+
+
+def test_the_veml7700_is_corrected_as_far_as_its_polynomial_goes():
+    assert corrected(0.0) == 0.0
+    assert corrected(1000.0) == pytest.approx(1002.3 + 81.488 - 9.3924 + 0.60135)
+    shown = [corrected(x) for x in range(0, int(MOST_LINEAR_LUX), 50)]
+    assert shown == sorted(shown)
+    assert 115_000 < shown[-1] < 120_000
+
+
+def test_the_veml7700_does_not_go_beyond(make_clock):
+    clock = make_clock()
+    with pytest.raises(Saturated, match='beyond the 119'):
+        read(clock, Veml7700, EmulatedVeml7700(lambda _: 125_000.0, clock=clock))
+
+
+def test_the_veml7700s_disputed_constant_is_a_parameter(make_clock):
+    clock = make_clock()
+    lux = read(clock, Veml7700, EmulatedVeml7700(lambda _: 10.0, clock=clock), lux_per_count=0.0036)[-1].lux
+    assert lux == pytest.approx(10.0 * 0.0036 / 0.0042, rel=0.01)
