@@ -30,7 +30,7 @@ LUX_PER_COUNT = 0.0042
 CORRECTION = (1.0023, 8.1488e-5, -9.3924e-9, 6.0135e-13)
 """Coefficients of x, x², x³ and x⁴, with x the lux of a linear sensor."""
 MOST_LINEAR_LUX = 23_000.0
-"""The polynomial gives 119 klx here and runs away beyond the 120 klx it was made for."""
+"""The polynomial gives 120 klx here, the most it was made for, and runs away beyond."""
 TOLERANCE = 0.1
 
 
