@@ -85,11 +85,20 @@ _TAIL = (0.0, 45.0, -125.0)
 """Where tied hair meets, mm."""
 
 
-def hairline(around: NDArray[np.float64], recede: float) -> NDArray[np.float64]:
-    """Return the height of the hairline at distances around from the midline; recede: mm it has gone back in front."""
+def _hairline(around: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Return the height of the hairline at distances around from the midline, and how far it goes back with age."""
     s = np.abs(around)
     line = np.interp(s, _HAIRLINE[:, 0], _HAIRLINE[:, 1])
-    return np.asarray(line + recede * np.exp(-0.5 * ((s - 34) / 22) ** 2) + 0.5 * recede * np.exp(-0.5 * (s / 20) ** 2))
+    recedes = np.exp(-0.5 * ((s - 34) / 22) ** 2) + 0.5 * np.exp(-0.5 * (s / 20) ** 2)
+    return line.astype(np.float32), recedes.astype(np.float32)
+
+
+@cache
+def _head_hairline() -> tuple[Floats, Floats, Floats]:
+    """Return for the head's vertices the height of the hairline, how far it recedes, and their own height; (V,)."""
+    h = head()
+    height = np.where(h.part == Part.SKIN, h.plane[:, 1], -1e3)
+    return *_hairline(h.plane[:, 0]), height.astype(np.float32)
 
 
 def scalp(hair: Hair, hat: Hat | None) -> Floats:
@@ -97,9 +106,8 @@ def scalp(hair: Hair, hat: Hat | None) -> Floats:
     h = head()
     if hair.style == 'bald' or (hat is not None and hat.style == 'scarf'):
         return np.zeros(len(h.position), np.float32)
-    gap = h.plane[:, 1] - hairline(h.plane[:, 0], hair.hairline)
-    on = step(gap, -2.0, 7.0) * (h.part == Part.SKIN)
-    return np.asarray(on, np.float32)
+    line, recedes, height = _head_hairline()
+    return np.asarray(step(height - line - np.float32(hair.hairline) * recedes, -2.0, 7.0), np.float32)
 
 
 @cache
@@ -112,7 +120,7 @@ def _roots(*, jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:
     use = (
         (mid[:, 1] < 0) & (mid[:, 1] > -130) & (np.abs(mid[:, 0]) < 100)
         if jaw
-        else mid[:, 1] > np.minimum(hairline(mid[:, 0], 0.0) - 3, 115)
+        else mid[:, 1] > np.minimum(_hairline(mid[:, 0])[0] - 3, 115)
     )
     t = t[use]
     a, b, c = (h.position[t[:, k]] for k in range(3))
@@ -132,6 +140,12 @@ def _roots(*, jaw: bool) -> tuple[NDArray[np.int32], Floats, Floats]:
         weights.astype(np.float32),
         (h.plane[corners] * weights[..., None]).sum(1).astype(np.float32),
     )
+
+
+@cache
+def _root_hairline() -> tuple[Floats, Floats]:
+    """Return the height of the hairline at the roots, and how far it recedes there."""
+    return _hairline(_roots(jaw=False)[2][:, 0].astype(np.float64))
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
@@ -270,7 +284,8 @@ def grow_hair(hair: Hair, hat: Hat | None, position: Floats, normal: Floats, den
         return None
     comb = COMBS[hair.style]
     corners, weights, place = _roots(jaw=False)
-    gap = place[:, 1] - hairline(place[:, 0].astype(np.float64), hair.hairline)
+    line, recedes = _root_hairline()
+    gap = place[:, 1] - line - np.float32(hair.hairline) * recedes
     use = gap > 1.0 + 2.0 * np.abs(np.sin(place[:, 0] * 0.31 + hair.seed))
     if hat is not None:
         use &= place[:, 1] < 38 + hat.low + 0.28 * np.abs(place[:, 0]) * -1

@@ -41,8 +41,11 @@ class Lighting(NamedTuple):
     frame: Floats
 
 
-def lighting(light: Light, position: Floats, triangles: NDArray[np.int32], one_sided: int) -> Lighting:
-    """Return light with the shadows that surfaces, as `raster.rasterise` takes them, cast in it."""
+def lighting(light: Light, vertex: Floats, triangles: NDArray[np.int32], one_sided: int) -> Lighting:
+    """Return light with the shadows that surfaces cast in it.
+
+    vertex: (V, 3 or more), position first; triangles, one_sided: as of `raster.rasterise`.
+    """
     lamps = light.lamps
     n = len(lamps)
     to = np.array([lamp.direction for lamp in lamps], np.float32).reshape(-1, 3)
@@ -54,7 +57,7 @@ def lighting(light: Light, position: Floats, triangles: NDArray[np.int32], one_s
         right = np.cross([0.02, 1.0, 0.03], way)
         right /= np.linalg.norm(right) + 1e-9
         frame[k] = right, np.cross(way, right), way
-        corner = lamp_corners(position, frame[k], SHADOW_SCALE, SHADOW_SIDE / 2)
+        corner = lamp_corners(vertex, frame[k], SHADOW_SCALE, SHADOW_SIDE / 2)
         rasterise(corner, triangles, one_sided, shadow[k], unused)
     return Lighting(
         ambient=np.array(light.ambient, np.float32),

@@ -48,6 +48,7 @@ class Head:
     lining_from: NDArray[np.int32]
 
 
+@cache
 def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> NDArray[np.int32]:
     """Return the triangles of a grid of vertices, row by row; closed joins the last column to the first."""
     r, c = np.meshgrid(np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing='ij')

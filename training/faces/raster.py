@@ -89,8 +89,11 @@ def blended(rest: Floats, fields: Floats, weights: Floats) -> Floats:
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def lamp_corners(position: Floats, frame: Floats, scale: float, middle: float) -> Floats:
-    """Return (n, 3) points as a lamp sees them along frame (3, 3): right, up and towards it."""
-    out = np.empty_like(position)
+    """Return (n, 3) points as a lamp sees them along frame (3, 3): right, up and towards it.
+
+    position: (n, 3 or more).
+    """
+    out = np.empty((len(position), 3), np.float32)
     for k in range(len(position)):
         x, y, z = position[k, 0], position[k, 1], position[k, 2]
         out[k, 0] = middle + scale * (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z)
@@ -101,8 +104,11 @@ def lamp_corners(position: Floats, frame: Floats, scale: float, middle: float) -
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def projected(position: Floats, distance: float, scale: float, x0: float, y0: float) -> Floats:
-    """Return (n, 3) x, y and depth of points seen from distance before their origin; scale: pixels per mm there."""
-    out = np.empty_like(position)
+    """Return (n, 3) x, y and depth of points seen from distance before their origin.
+
+    position: (n, 3 or more); scale: pixels per mm at the origin.
+    """
+    out = np.empty((len(position), 3), np.float32)
     for k in range(len(position)):
         depth = distance - position[k, 2]
         s = scale * distance / max(depth, np.float32(20.0))

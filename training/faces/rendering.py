@@ -97,7 +97,7 @@ def render(
     hidden_light(depth, max(2.0, 14.0 / pixel), around)
     image, albedo, facing = (np.zeros((fine, fine, 3), np.float32) for _ in range(3))
     marks = np.zeros((fine, fine, 2), np.float32)
-    light = lighting(p.light, subject.position, subject.triangles, skin_triangles())
+    light = lighting(p.light, subject.vertex, subject.triangles, skin_triangles())
     around = np.asarray(cv2.blur(around, (3, 3)), np.float32)
     canvas = Canvas(depth, front, around, image, albedo, facing, marks)
     shade(canvas, surfaces, light, _drawings(p), _look(p, pixel))

@@ -8,11 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numba
+import numpy as np
 
 from training.faces.light import Lighting, irradiance, lamp_seen, lobe, unit
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -36,19 +36,16 @@ _IRIS = 5.9
 """Radius of an iris, mm, on a ball of 12 mm."""
 
 
-class Surfaces(NamedTuple):
-    """Of each vertex: corner (V, 3) in the picture, position and normal (V, 3) before the camera (of hair: which way it
-    runs), plane (V, 2) unfolded, paint (V, 3), wet (V,), hair (V,) how far hair covers the skin. Of each triangle: its
-    corners (T, 3) and material (T,).
-    """  # noqa: D205 - one sentence
+POSITION, NORMAL, PLANE, PAINT, WET, COVER, COLUMNS = 0, 3, 6, 8, 11, 12, 13
+"""Columns of a vertex: position and normal (of hair: which way it runs) before the camera, place on the unfolded head
+(see each material), linear RGB, how wet, and how far hair covers it."""
 
+
+class Surfaces(NamedTuple):
+    """vertex: (V, COLUMNS); corner: (V, 3), x, y and depth of it in the picture; triangles: (T, 3); material: (T,)."""
+
+    vertex: Floats
     corner: Floats
-    position: Floats
-    normal: Floats
-    plane: Floats
-    paint: Floats
-    wet: Floats
-    hair: Floats
     triangles: NDArray[np.int32]
     material: NDArray[np.int8]
 
@@ -177,15 +174,10 @@ def _teeth(paint: Triple, u: float, v: float) -> Triple:
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawings, look: Look) -> None:
     """Shade every pixel that a triangle won."""
-    corner, position, normal, plane, paint = (
-        surfaces.corner,
-        surfaces.position,
-        surfaces.normal,
-        surfaces.plane,
-        surfaces.paint,
-    )
+    corner, vertex = surfaces.corner, surfaces.vertex
     tiles, folds = drawings.tiles, drawings.folds
     close = min(1.0, 1.2 / look.pixel)
+    at = np.empty(COLUMNS, np.float64)
     half_rows, half_columns = canvas.around.shape
     for y in range(canvas.front.shape[0]):
         for x in range(canvas.front.shape[1]):
@@ -198,22 +190,12 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
             a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * one
             b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * one
             c = 1.0 - a - b
-            px = a * position[i, 0] + b * position[j, 0] + c * position[k, 0]
-            py = a * position[i, 1] + b * position[j, 1] + c * position[k, 1]
-            pz = a * position[i, 2] + b * position[j, 2] + c * position[k, 2]
-            nx, ny, nz = unit(
-                a * normal[i, 0] + b * normal[j, 0] + c * normal[k, 0],
-                a * normal[i, 1] + b * normal[j, 1] + c * normal[k, 1],
-                a * normal[i, 2] + b * normal[j, 2] + c * normal[k, 2],
-            )
-            u = a * plane[i, 0] + b * plane[j, 0] + c * plane[k, 0]
-            v = a * plane[i, 1] + b * plane[j, 1] + c * plane[k, 1]
-            colour = (
-                a * paint[i, 0] + b * paint[j, 0] + c * paint[k, 0],
-                a * paint[i, 1] + b * paint[j, 1] + c * paint[k, 1],
-                a * paint[i, 2] + b * paint[j, 2] + c * paint[k, 2],
-            )
-            damp = a * surfaces.wet[i] + b * surfaces.wet[j] + c * surfaces.wet[k]
+            for column in range(COLUMNS):
+                at[column] = a * vertex[i, column] + b * vertex[j, column] + c * vertex[k, column]
+            px, py, pz = at[POSITION], at[POSITION + 1], at[POSITION + 2]
+            nx, ny, nz = unit(at[NORMAL], at[NORMAL + 1], at[NORMAL + 2])
+            u, v, damp, hairy = at[PLANE], at[PLANE + 1], at[WET], at[COVER]
+            colour = at[PAINT], at[PAINT + 1], at[PAINT + 2]
             kind = surfaces.material[t]
             ex, ey, ez = unit(-px, -py, look.camera - pz)
             if kind != HAIR and kind != EYE and nx * ex + ny * ey + nz * ez < 0:
@@ -222,7 +204,6 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
             creep, polish, sharp = 0.0, 0.0, 20.0
 
             if kind == SKIN:
-                hairy = a * surfaces.hair[i] + b * surfaces.hair[j] + c * surfaces.hair[k]
                 tu, tv = u + look.tile_x, v + look.tile_y
                 shift = 0.0
                 if look.uneven > 0:

@@ -1,11 +1,13 @@
 """The colours of skin, and what is painted on it: lips, blush, brows, freckles, wrinkles, stubble."""
 
+# mypy: disable-error-code="untyped-decorator,no-any-unimported,no-any-return"
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
+import numba
 import numpy as np
 
 from training.faces.mesh import bump, head_mesh, step
@@ -15,7 +17,7 @@ from training.faces.personas import PERSONAS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.faces.parameters import Beard, Identity, Skin
+    from training.faces.parameters import Beard, Identity
 
     Floats = NDArray[np.float32]
 
@@ -225,38 +227,49 @@ def beard_mask(beard: Beard) -> Floats:
     return t[name[beard.style]] if beard.style in name else np.zeros_like(t['lip'])
 
 
-def paint(identity: Identity) -> tuple[Floats, Floats]:
-    """Return the (V, 3) linear colour of every vertex of the head, and (V,) how wet it is."""
-    skin: Skin = identity.skin
-    t = tints()
-    ceramic = PERSONAS.get(identity.persona)
-    base = tone_colour(skin.tone) * np.array([1 + 0.06 * (skin.warmth - 0.5), 1.0, 1 - 0.22 * (skin.warmth - 0.5)])
-    dark = skin.tone / 9
-    colour = np.tile(base.astype(np.float32), (len(t['lip']), 1))
-    blush = (
-        skin.redness
-        * (0.75 - 0.4 * dark)
-        * (t['cheek'] + 0.9 * t['nose'] + 0.5 * t['chin'] + 0.9 * t['ear'] + 0.15 * t['forehead'])
-    )
-    colour *= 1 - np.clip(blush, 0, 1)[:, None] * np.array([0.06, 0.34, 0.32], np.float32)
-    if ceramic:
-        rosy = 0.34 * t['cheek'] + 0.22 * t['nose'] + 0.16 * t['chin']
-        body = np.array(ceramic.body, np.float32)
-        colour[:] = body + rosy[:, None] * (np.array(ceramic.blush, np.float32) - body)
-    circles = skin.circles * t['circles'] + 0.25 * t['margin'] * (1 - dark)
-    colour *= 1 - np.clip(circles, 0, 1.2)[:, None] * np.array([0.26, 0.38, 0.30], np.float32)
-    colour *= 1 - (0.12 + 0.5 * skin.shade) * t['lid'][:, None] * np.array([0.6, 0.8, 0.7], np.float32)
-    lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
-    lips = np.array(ceramic.lips) if ceramic else lips
-    colour += t['lip'][:, None] * (0.7 + 0.25 * skin.lip_strength) * (lips.astype(np.float32) - colour)
-    colour *= (
-        1 - 0.85 * t['nostril'][:, None] - 0.35 * t['corner'][:, None] - 0.5 * t['line'][:, None] * t['lip'][:, None]
-    )
-    colour *= 1 - 0.5 * t['concha'][:, None]
-    colour *= 1 - 0.28 * t['crease'][:, None] - (0.45 + 0.45 * identity.eyes.lashes) * t['lash'][:, None]
-    stubble = 0.5 * skin.stubble * t['beard'][:, None] * np.array([0.75, 0.65, 0.6], np.float32)
-    colour += stubble * (0.6 * np.array(identity.beard.colour, np.float32) + 0.02 - colour)
-    h = head()
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def _laid(base: Floats, tints: Floats, target: Floats, share: Floats) -> Floats:
+    """Return (V, 3): colours base (V, 3), each tint (n, V) drawing them by its share towards its target (n, 3)."""
+    out = base.copy()
+    for k in range(len(tints)):
+        for v in range(len(out)):
+            amount = tints[k, v]
+            if amount > 0:
+                for c in range(3):
+                    out[v, c] += amount * share[k, c] * (target[k, c] - out[v, c])
+    for v in range(len(out)):
+        for c in range(3):
+            out[v, c] = min(max(out[v, c], np.float32(0.002)), np.float32(1.0))
+    return out
+
+
+_PAINTED = (
+    'cheek',
+    'nose',
+    'chin',
+    'ear',
+    'forehead',
+    'circles',
+    'margin',
+    'lid',
+    'lip',
+    'nostril',
+    'corner',
+    'line',
+    'concha',
+    'crease',
+    'lash',
+    'beard',
+)
+"""The tints of `paint`, the lowest first."""
+
+
+@cache
+def _painted_tints() -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return the tints of _PAINTED (n, V), colours (V, 3) of what is not skin, and which vertices (V,) are skin."""
+    t, h = tints(), head()
+    stack = np.stack([t[name] for name in _PAINTED])
+    colour = np.zeros((len(h.part), 3), np.float32)
     for part, value in (
         (Part.TEETH_UPPER, (0.78, 0.72, 0.60)),
         (Part.TEETH_LOWER, (0.72, 0.66, 0.55)),
@@ -265,7 +278,49 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
         (Part.EYE_LINING, (0.45, 0.18, 0.15)),
     ):
         colour[h.part == part] = value
-    depth = h.lining_from[:, 1:].astype(np.float32)
-    colour[h.lining_start :] *= np.array([1.0, 0.45, 0.1], np.float32)[depth.astype(int)]
-    wet = 0.35 * t['lip'] * (1 + skin.lip_strength) + 0.8 * t['margin'] + 0.9 * (h.part >= Part.TEETH_UPPER)
-    return np.clip(colour, 0.002, 1).astype(np.float32), wet.astype(np.float32)
+    colour[h.lining_start :] *= np.array([1.0, 0.45, 0.1], np.float32)[h.lining_from[:, 1]][:, None]
+    own = h.part <= Part.EAR
+    stack[:, ~own] = 0
+    return stack, colour, own
+
+
+def paint(identity: Identity) -> tuple[Floats, Floats]:
+    """Return the (V, 3) linear colour of every vertex of the head, and (V,) how wet it is."""
+    skin, ceramic = identity.skin, PERSONAS.get(identity.persona)
+    dark = skin.tone / 9
+    base = tone_colour(skin.tone) * [1 + 0.06 * (skin.warmth - 0.5), 1.0, 1 - 0.22 * (skin.warmth - 0.5)]
+    lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
+    blush, rosy = np.array([0.06, 0.34, 0.32]) * skin.redness * (0.75 - 0.4 * dark), np.zeros(3)
+    if ceramic:
+        base, lips, rosy, blush = np.array(ceramic.body), np.array(ceramic.lips), np.array(ceramic.blush), np.ones(3)
+    stubble = 0.6 * np.array(identity.beard.colour) + 0.02
+    black = np.zeros(3)
+    ringed = np.array([0.26, 0.38, 0.30])
+    layers = {
+        'cheek': (rosy, blush * (0.34 if ceramic else 1.0)),
+        'nose': (rosy, blush * (0.22 if ceramic else 0.9)),
+        'chin': (rosy, blush * (0.16 if ceramic else 0.5)),
+        'ear': (rosy, blush * (0.0 if ceramic else 0.9)),
+        'forehead': (rosy, blush * (0.0 if ceramic else 0.15)),
+        'circles': (black, ringed * skin.circles),
+        'margin': (black, ringed * 0.25 * (1 - dark)),
+        'lid': (black, np.array([0.6, 0.8, 0.7]) * (0.12 + 0.5 * skin.shade)),
+        'lip': (lips, np.full(3, 0.7 + 0.25 * skin.lip_strength)),
+        'nostril': (black, np.full(3, 0.85)),
+        'corner': (black, np.full(3, 0.35)),
+        'line': (black, np.full(3, 0.5)),
+        'concha': (black, np.full(3, 0.5)),
+        'crease': (black, np.full(3, 0.28)),
+        'lash': (black, np.full(3, 0.45 + 0.45 * identity.eyes.lashes)),
+        'beard': (stubble, np.array([0.75, 0.65, 0.6]) * 0.5 * skin.stubble),
+    }
+    stack, other, own = _painted_tints()
+    target, share = (np.array([layers[name][k] for name in _PAINTED], np.float32) for k in (0, 1))
+    colour = _laid(np.where(own[:, None], base.astype(np.float32), other), stack, target, share)
+    return colour, np.float32(0.35 * (1 + skin.lip_strength)) * tints()['lip'] + _damp()
+
+
+@cache
+def _damp() -> Floats:
+    """Return (V,) how wet everything but the lips is."""
+    return np.asarray(0.8 * tints()['margin'] + 0.9 * (head().part >= Part.TEETH_UPPER), np.float32)

@@ -13,7 +13,7 @@ from training.faces.head import body_share, pose_face, turn
 from training.faces.mesh import bump
 from training.faces.parts import Part, eye_ring, grid_triangles, head, mouth_ring
 from training.faces.raster import moved, projected, vertex_normals
-from training.faces.shading import Material, Surfaces
+from training.faces.shading import COLUMNS, COVER, NORMAL, PAINT, PLANE, POSITION, WET, Material, Surfaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,12 +62,7 @@ class Subject:
 
     def __init__(self, parameters: FaceParameters, size: int) -> None:
         """Gather everything; size, the picture's side in pixels, sets how many hairs are worth drawing."""
-        self._position: list[Floats] = []
-        self._normal: list[Floats] = []
-        self._plane: list[Floats] = []
-        self._paint: list[Floats] = []
-        self._wet: list[Floats] = []
-        self._hair: list[Floats] = []
+        self._vertex: list[Floats] = []
         self._triangles: list[NDArray[np.int32]] = []
         self._material: list[NDArray[np.int8]] = []
         self._region: list[NDArray[np.int8]] = []
@@ -77,20 +72,15 @@ class Subject:
         self.head = _gather(self, parameters, size)
         """(V, 3) the head's vertices before the camera."""
 
-        self.position = np.concatenate(self._position)
+        self.vertex = np.concatenate(self._vertex)
         self.triangles = np.concatenate(self._triangles)
         self.region = np.concatenate(self._region)
 
     def surfaces(self, camera: Camera, side: int) -> Surfaces:
         """Return the surfaces as a camera sees them in a picture of this side, pixels."""
         return Surfaces(
-            corner=project(self.position, camera, side),
-            position=self.position,
-            normal=np.concatenate(self._normal),
-            plane=np.concatenate(self._plane),
-            paint=np.concatenate(self._paint),
-            wet=np.concatenate(self._wet),
-            hair=np.concatenate(self._hair),
+            vertex=self.vertex,
+            corner=project(self.vertex, camera, side),
             triangles=self.triangles,
             material=np.concatenate(self._material),
         )
@@ -106,16 +96,18 @@ class Subject:
         normal: Floats | None = None,
         plane: Floats | None = None,
         wet: Floats | None = None,
-        hair: Floats | None = None,
+        cover: Floats | None = None,
     ) -> None:
-        """Add a surface of n vertices; see `shading.Surfaces`."""
+        """Add a surface of n vertices; cover: how far hair covers it."""
         n = len(position)
-        self._position.append(position)
-        self._normal.append(vertex_normals(position, triangles) if normal is None else normal)
-        self._plane.append(np.zeros((n, 2), np.float32) if plane is None else plane)
-        self._paint.append(paint)
-        self._wet.append(np.zeros(n, np.float32) if wet is None else wet)
-        self._hair.append(np.zeros(n, np.float32) if hair is None else hair)
+        vertex = np.empty((n, COLUMNS), np.float32)
+        vertex[:, POSITION : POSITION + 3] = position
+        vertex[:, NORMAL : NORMAL + 3] = vertex_normals(position, triangles) if normal is None else normal
+        vertex[:, PLANE : PLANE + 2] = 0 if plane is None else plane
+        vertex[:, PAINT : PAINT + 3] = paint
+        vertex[:, WET] = 0 if wet is None else wet
+        vertex[:, COVER] = 0 if cover is None else cover
+        self._vertex.append(vertex)
         self._triangles.append(triangles + np.int32(self._count))
         self._material.append(np.broadcast_to(np.asarray(material, np.int8), len(triangles)))
         self._region.append(np.broadcast_to(np.asarray(region, np.int8), len(triangles)))
@@ -185,7 +177,7 @@ def _gather(subject: Subject, p: FaceParameters, size: int) -> Floats:
     covered = np.maximum(hair.scalp(p.wear.hair, p.wear.hat), 0.9 * p.identity.beard.density * beard)
     colour, wet = skin.paint(p.identity)
     plane = h.plane.astype(np.float32)
-    subject.add(before, h.triangles, region, material, colour, plane=plane, wet=wet, hair=covered)
+    subject.add(before, h.triangles, region, material, colour, plane=plane, wet=wet, cover=covered)
     _add_eyes(subject, p, posed, with_head, head_turn)
     _add_lashes(subject, p.identity.eyes, posed, with_head)
     neck = np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max()
