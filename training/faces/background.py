@@ -1,4 +1,4 @@
-"""What lies behind a face: plain walls, gradients, noise, shapes, clutter, rooms; drawn from a seed."""
+"""What lies behind a face: plain walls, gradients, noise, shapes, clutter, rooms, people; drawn from a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-KINDS = ('plain', 'gradient', 'noise', 'shapes', 'clutter', 'room')
+KINDS = ('plain', 'gradient', 'noise', 'shapes', 'clutter', 'room', 'people')
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -63,6 +63,10 @@ def draw(background: Background, width: int, height: int) -> Floats:
             ]
         ):
             _thing(rng, out)
+    if kind == 'people':
+        out = np.ascontiguousarray(out)
+        for _ in range(int(rng.integers(1, 6))):
+            _bystander(rng, out)
     if kind != 'plain':
         sigma = rng.choice([0.0, 0.006, 0.015, 0.03]) * width
         if sigma > 0.4:
@@ -119,6 +123,29 @@ def _thing(rng: np.random.Generator, out: Floats) -> None:
                 -1,
                 cv2.LINE_AA,
             )
+
+
+def _bystander(rng: np.random.Generator, out: Floats) -> None:
+    """Draw somebody without a face: turned away, or too far off; a body, a neck, a head of hair."""
+    h, w = out.shape[:2]
+    size = float(np.exp(rng.uniform(np.log(0.08), np.log(0.5)))) * h
+    x, y = rng.uniform(-0.1, 1.1) * w, rng.uniform(0.1, 0.9) * h
+    cloth, hair = (tuple(float(v) for v in _colour(rng)) for _ in range(2))
+    skin = tuple(float(v) for v in np.array([0.5, 0.3, 0.2]) * rng.uniform(0.15, 1.3))
+
+    def oval(dx: float, dy: float, half_width: float, half_height: float, colour: tuple[float, ...]) -> None:
+        centre = int(x + dx * size), int(y + dy * size)
+        cv2.ellipse(
+            out, centre, (int(half_width * size) + 1, int(half_height * size) + 1), 0, 0, 360, colour, -1, cv2.LINE_AA
+        )
+
+    oval(0, 2.2, 0.95, 1.5, cloth)
+    for side in (-1, 1):
+        oval(0.85 * side, 2.6, 0.22, 1.3, cloth)
+        oval(0.9 * side, 3.9, 0.2, 0.3, skin)
+    oval(0, 0.6, 0.2, 0.4, skin)
+    oval(0, 0, 0.38, 0.5, skin)
+    oval(rng.uniform(-0.1, 0.1), rng.uniform(-0.2, 0.02), 0.42, 0.5, tuple(0.3 * v for v in hair))
 
 
 def _room(rng: np.random.Generator, out: Floats) -> None:

@@ -87,9 +87,8 @@ def muscle_fields(p: Points, part: NDArray[np.int32], upper: Points, lip_ring: N
     lip_core = np.where(on_lips, np.choose(np.clip(lip_ring, 0, 3), (1.0, 1.0, 0.8, 0.55)), 0.45)
     wide = np.clip(ax / average.MOUTH_X, 0, 1.25)
     corner = np.exp(-0.5 * (((ax - 26) / 9) ** 2 + ((y + 67) / 10) ** 2))
-    corner = np.maximum(
-        corner, np.where(on_lips, wide**1.6 * np.clip(1.3 - wide, 0, 1) * 3.2, 0).clip(0, 1) * at(0, -68, 60, 12)
-    )
+    # Along the lips the pull fades towards the middle, sooner on the lower one: it hangs between the corners.
+    corner = np.where(on_lips, np.minimum(wide, 1) ** np.where(upper > 0.4, 2.0, 2.4), corner)
     fields: dict[str, Points] = {}
     for name, s in (('smile_left', 1), ('smile_right', -1)):
         half = step(s * x, -9.0, 11.0)

@@ -141,8 +141,8 @@ def person(rng: Rng, s: Settings) -> tuple[Identity, Wear]:
         age=age,
         oil=float(rng.beta(1.5, 2)),
         circles=float(rng.beta(1.5, 2.5)),
-        lip_tint=_near(rng, (0.42, 0.07, 0.09), 0.4),
-        lip_strength=float(rng.uniform(0.2, 0.85)) if made_up else 0.0,
+        lip_tint=_near(rng, (0.34, 0.075, 0.08), 0.45),
+        lip_strength=float(rng.uniform(0.1, 0.65)) if made_up else 0.0,
         shade=float(rng.uniform(0.1, 0.8)) if made_up and rng.random() < 0.6 else 0.0,
         stubble=float(rng.beta(1, 1.6)) if male and not child else 0.0,
         seed=_seed(rng),
@@ -360,7 +360,7 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
             smile_right=float(u(-0.05, 0.15)),
         )
     raised = float(rng.normal(0, 0.3))
-    closed = 1.0 if rng.random() < 0.05 else float(np.clip(rng.normal(0.08, 0.13), -0.2, 0.8))
+    closed = 1.0 if rng.random() < 0.05 else float(np.clip(rng.normal(0.11, 0.13), -0.2, 0.8))
     wink = rng.random() < 0.02
     e = replace(
         e,
@@ -461,7 +461,7 @@ def sample_sensor(rng: Rng, s: Settings) -> Sensor:
         resolution=float(u(0.25, 0.9)) if rng.random() < 0.2 * bad else 1.0,
         skew=float(rng.normal(0, 0.03)) if rng.random() < 0.08 * bad else 0.0,
         contrast=float(rng.normal(0.28, 0.18)),
-        saturation=float(np.clip(rng.normal(1.1, 0.2), 0.0, 1.6)) if rng.random() > 0.04 else 0.0,
+        saturation=float(np.clip(rng.normal(0.97, 0.18), 0.0, 1.6)) if rng.random() > 0.04 else 0.0,
         sharpen=float(u(0, 0.8)) if rng.random() < 0.2 else 0.0,
         seed=_seed(rng),
     )

@@ -262,7 +262,10 @@ def _add_hair(subject: Subject, p: FaceParameters, posed: Posed, with_head: Plac
 
 def _add_worn(subject: Subject, p: FaceParameters, posed: Posed, with_head: Placed) -> None:
     """Add hat, spectacles, and what is before the face."""
-    if p.wear.hat is not None:
+    if p.wear.hat is not None and p.wear.hat.style == 'scarf':
+        normal = vertex_normals(posed.position, head().triangles)
+        subject.add_piece(wear.headscarf(p.wear.hat, posed.position, normal).at(with_head), Region.HAT)
+    elif p.wear.hat is not None:
         wide, crown = posed.position[hair.head_side(), 0], posed.position[hair.head_top(), 1]
         subject.add_piece(wear.headgear(p.wear.hat, abs(float(wide)), float(crown)).at(with_head), Region.HAT)
     if p.wear.glasses is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.faces.parts import grid_triangles
+from training.faces.landmarks import bind
+from training.faces.mesh import step
+from training.faces.parts import Part, grid_triangles, head
 from training.faces.shading import Material
 
 if TYPE_CHECKING:
@@ -15,11 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from training.faces.landmarks import Anchors
     from training.faces.parameters import Glasses, Hat, Wear
 
     Floats = NDArray[np.float32]
 
 
+_DRAPE = ((62, 58, -122), (72, 70, -134), (90, 82, -150), (132, 98, -180), (190, 110, -232))
+"""Half width, half depth and y of a headscarf over the shoulders, mm."""
 _FRONT, _EAR_X = 99.0, 70.0
 """z of the forehead and x of the ears of the average head."""
 
@@ -175,10 +181,8 @@ def joined(
 
 
 def headgear(hat: Hat, width: float, crown: float) -> Piece:
-    """Return a hat for a head of this half width, with its crown at this y, mm."""
+    """Return a cap, a beanie or a hat with a brim for a head of this half width, with its crown at this y, mm."""
     rng = np.random.default_rng(hat.seed)
-    if hat.style == 'scarf':
-        return _headscarf(hat, width, crown)
     rows, columns = 12, 36
     turn = np.linspace(-np.pi, np.pi, columns)
     t = np.linspace(0, 1, rows)[:, None]
@@ -224,33 +228,40 @@ def headgear(hat: Hat, width: float, crown: float) -> Piece:
     return p
 
 
-def _headscarf(hat: Hat, width: float, crown: float) -> Piece:
-    """Return a scarf around the head that leaves the face free."""
-    a = np.linspace(0, 2 * np.pi, 44)
-    c, s = np.cos(a), np.sin(a)
-    face_x, face_y = (width - 6) * s, -22 + np.where(c > 0, 82 + hat.low * 0.5, 102) * c
-    face_z = np.where(c > 0, _FRONT - 26 - 0.010 * face_x**2 * (1 + 0 * c) - 14 * c, 26 - 22 * c - 0.004 * face_x**2)
-    side_y = 12 + np.where(c > 0, crown + 2, 140) * c
-    rings = [
-        (face_x, face_y, face_z),
-        (face_x * 1.10, face_y * 1.05, face_z + 6),
-        ((width + 13) * 1.03 * s, face_y * 0.3 + side_y * 0.7, 0.45 * face_z + 2),
-        ((width + 15) * 1.04 * s, side_y, 0 * a - 22),
-        ((width + 8) * 0.95 * s, side_y * 0.9 + 2, 0 * a - 72),
-        (width * 0.6 * s, side_y * 0.55 + 8, 0 * a - 104),
-        (0 * s, 0 * s + 15, 0 * a - 114),
-    ]
-    shell = np.concatenate([np.stack(r, 1) for r in rings])
+@cache
+def _scarf_mesh() -> tuple[NDArray[np.int32], NDArray[np.float64], Anchors]:
+    """Return the skin's triangles under a headscarf, how far it stands off each vertex, mm, and its rim."""
+    h = head()
+    t = h.triangles[h.part_of_triangle == Part.SKIN]
+    s, v = np.abs(h.plane[:, 0]), h.plane[:, 1]
+    inside = (s / 80) ** 2 + ((v + 22) / np.where(v > -22, 84, 92)) ** 2
+    mid_s, mid_v = s[t].mean(1), v[t].mean(1)
+    covered = (mid_s / 80) ** 2 + ((mid_v + 22) / np.where(mid_v > -22, 84, 92)) ** 2 > 0.9
+    covered &= (mid_v < 116) & (mid_v > -165)
+    off = 4.0 + 6.0 * step(inside, 1.0, 1.6) + 17.0 * np.exp(-0.5 * (((s - 112) / 13) ** 2 + ((v + 14) / 34) ** 2))
+    off += 14.0 * step(v, -100, -150) + 8.0 * np.exp(-0.5 * (((s - 150) / 40) ** 2 + ((v + 40) / 50) ** 2))
+    a = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    rim = np.stack([80 * np.sin(a), -22 + np.where(np.cos(a) > 0, 84, 92) * np.cos(a)], 1)
+    return t[covered], off, bind(rim)
+
+
+def headscarf(hat: Hat, position: Floats, normal: Floats) -> Piece:
+    """Return a scarf around the head whose vertices lie at position, normal (V, 3); it leaves the face free."""
+    rng = np.random.default_rng(hat.seed)
+    t, off, rim = _scarf_mesh()
+    used, corner = np.unique(t, return_inverse=True)
+    shell = position[used] + off[used, None] * normal[used]
+    fold = tube(rim.on(position) + np.array([0.0, 0.0, 2.5]), 5.5, 7, closed=True)
     turn = np.linspace(-np.pi, np.pi, 44)
     drape = [
-        (r * np.sin(turn), y + 6 * np.sin(turn * 4 + k), -8 + d * np.cos(turn))
+        np.stack([r * np.sin(turn), y + 6 * np.sin(turn * 4 + k + rng.uniform(0, 3)), -8 + d * np.cos(turn)], 1)
         for k, (r, d, y) in enumerate(
-            ((58, 62, -102), (72, 74, -118), (88, 84, -140), (130, 98, -176), (190, 110, -230))
+            ((62, 58, -122), (72, 70, -134), (90, 82, -150), (132, 98, -180), (190, 110, -232))
         )
     ]
-    return joined(
-        [(shell, grid_triangles(7, 44)), (np.concatenate([np.stack(r, 1) for r in drape]), grid_triangles(5, 44))],
-        np.array(hat.colour),
-        0.9,
-        Material.CLOTH,
-    )
+    made = [
+        (shell.astype(np.float64), corner.reshape(-1, 3).astype(np.int32)),
+        fold,
+        (np.concatenate(drape), grid_triangles(5, 44)),
+    ]
+    return joined(made, np.array(hat.colour), 0.9, Material.CLOTH)
