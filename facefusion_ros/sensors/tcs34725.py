@@ -16,11 +16,11 @@ _POWER_ON, _MEASURE = 0x01, 0x02
 _VALID = 0x01
 _GAINS = {1: 0, 4: 1, 16: 2, 60: 3}
 
-_STEP_MS = 2.4
+STEP_MS = 2.4
 _COUNTS_PER_STEP = 1024
 _WITHOUT_RIPPLE_MS = 150.0
 _RIPPLE = 0.75
-_DEVICE_FACTOR = 310.0
+DEVICE_FACTOR = 310.0
 _LUX_OF = (0.136, 1.0, -0.444)
 """Of red, green and blue without infrared."""
 _CCT_SLOPE_K, _CCT_OFFSET_K = 3810.0, 1391.0
@@ -30,16 +30,21 @@ TOLERANCE = 0.2
 """Of the irradiance responsivities; the formula's own error depends on the lamp."""
 
 
+def full_count(steps: int) -> int:
+    """Return the count that is saturated after an integration of so many steps of 2.4 ms."""
+    full = min(65_535, _COUNTS_PER_STEP * steps)
+    return int(full * _RIPPLE) if steps * STEP_MS < _WITHOUT_RIPPLE_MS else full
+
+
 def _range(gain: int, steps: int, low: float, high: float) -> Range:
     """Return a range of whole multiples of 50 ms where possible: no lamp on 50 or 60 Hz mains flickers then."""
-    milliseconds = steps * _STEP_MS
-    full = min(65_535, _COUNTS_PER_STEP * steps) * (_RIPPLE if milliseconds < _WITHOUT_RIPPLE_MS else 1.0)
+    milliseconds = steps * STEP_MS
     return Range(
-        sensitivity=milliseconds * gain / _DEVICE_FACTOR,
+        sensitivity=milliseconds * gain / DEVICE_FACTOR,
         integration_s=milliseconds * 1e-3,
         low=low,
         high=high,
-        full_count=int(full),
+        full_count=full_count(steps),
         before=((_ENABLE, _POWER_ON), (_TIME, 256 - steps), (_CONTROL, _GAINS[gain])),
         begin=((_ENABLE, _POWER_ON | _MEASURE),),
     )
@@ -71,14 +76,21 @@ class Tcs34725(Photometer):
         return greatest
 
     def _light(self, data: bytes, used: Range) -> Light:
-        clear, *colours = struct.unpack('<4H', data)
-        infrared = max(0.0, (sum(colours) - clear) / 2.0)
-        red, green, blue = (colour - infrared for colour in colours)
-        weighted = sum(part * colour for part, colour in zip(_LUX_OF, (red, green, blue), strict=True))
-        lux = max(0.0, weighted / used.sensitivity)
-        shot_counts = sum(part**2 * colour for part, colour in zip(_LUX_OF, colours, strict=True))
-        variance = variance_of(lux, shot_counts, 1.0 / used.sensitivity, TOLERANCE)
-        if clear < _ENOUGH_COUNTS or red <= 0.0 or blue <= 0.0:
-            return Light(lux, variance)
-        cct_k = _CCT_SLOPE_K * blue / red + _CCT_OFFSET_K
-        return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)
+        clear, red, green, blue = struct.unpack('<4H', data)
+        return light_of(clear, red, green, blue, used.sensitivity)
+
+
+def light_of(clear: float, red: float, green: float, blue: float, sensitivity: float) -> Light:
+    """Return the light for the counts of the channels.
+
+    :param sensitivity: milliseconds x gain / 310.
+    """
+    infrared = max(0.0, (red + green + blue - clear) / 2.0)
+    lux = sum(part * (colour - infrared) for part, colour in zip(_LUX_OF, (red, green, blue), strict=True))
+    lux = max(0.0, lux / sensitivity)
+    shot_counts = sum(part**2 * colour for part, colour in zip(_LUX_OF, (red, green, blue), strict=True))
+    variance = variance_of(lux, shot_counts, 1.0 / sensitivity, TOLERANCE)
+    if clear < _ENOUGH_COUNTS or red <= infrared or blue <= infrared:
+        return Light(lux, variance)
+    cct_k = _CCT_SLOPE_K * (blue - infrared) / (red - infrared) + _CCT_OFFSET_K
+    return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)

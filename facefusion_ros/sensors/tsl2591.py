@@ -16,20 +16,20 @@ _VALID = 0x01
 _GAINS = {1: 0, 25: 1, 428: 2, 9876: 3}
 
 _INTEGRATION_MS = 100
-_FULL_COUNT = 36_863
+FULL_COUNT = 36_863
 """Of 100 ms; longer integrations go to 65535."""
-_LUX_MS = 408.0
+LUX_MS = 408.0
 TOLERANCE = 0.2
 """Not in the datasheet; about what the formulae for different lamps differ by."""
 
 
 def _range(gain: int, low: float, high: float) -> Range:
     return Range(
-        sensitivity=_INTEGRATION_MS * gain / _LUX_MS,
+        sensitivity=_INTEGRATION_MS * gain / LUX_MS,
         integration_s=_INTEGRATION_MS * 1e-3,
         low=low,
         high=high,
-        full_count=_FULL_COUNT,
+        full_count=FULL_COUNT,
         before=((_ENABLE, _POWER_ON), (_CONTROL, _GAINS[gain] << 4)),
         begin=((_ENABLE, _POWER_ON | _MEASURE),),
     )
@@ -56,10 +56,17 @@ class Tsl2591(Photometer):
         return max(_counts(data))
 
     def _light(self, data: bytes, used: Range) -> Light:
-        everything, infrared = _counts(data)
-        visible = max(0, everything - infrared)
-        lux = visible**2 / everything / used.sensitivity if everything else 0.0
-        return Light(lux, variance_of(lux, everything, 1.0 / used.sensitivity, TOLERANCE))
+        return light_of(*_counts(data), used.sensitivity)
+
+
+def light_of(everything: int, infrared: int, sensitivity: float) -> Light:
+    """Return the light for the counts of both diodes.
+
+    :param sensitivity: milliseconds x gain / 408.
+    """
+    visible = max(0, everything - infrared)
+    lux = visible**2 / everything / sensitivity if everything else 0.0
+    return Light(lux, variance_of(lux, everything, 1.0 / sensitivity, TOLERANCE))
 
 
 def _counts(data: bytes) -> tuple[int, int]:

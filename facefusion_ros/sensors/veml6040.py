@@ -15,7 +15,7 @@ _CONFIGURATION, _RED, _GREEN, _BLUE, _WHITE = 0x00, 0x08, 0x09, 0x0A, 0x0B
 _SHUT_DOWN = 0x0001
 _FULL_COUNT = 0xFF00
 """So that an answer of which only the low byte came counts as full."""
-_LUX_PER_COUNT_40_MS = 0.25168
+LUX_PER_COUNT_40_MS = 0.25168
 _CCT_OFFSET, _CCT_FACTOR_K, _CCT_POWER = 0.5, 4278.6, -1.2455
 _CCT_LIMITS_K = (1500.0, 15_000.0)
 _ENOUGH_COUNTS = 50
@@ -27,7 +27,7 @@ def _range(doublings: int, low: float, high: float) -> Range:
     """Return the range of 40 ms, doubled so many times."""
     configuration = doublings << 4
     return Range(
-        sensitivity=2**doublings / _LUX_PER_COUNT_40_MS,
+        sensitivity=2**doublings / LUX_PER_COUNT_40_MS,
         integration_s=0.04 * 2**doublings,
         low=low,
         high=high,
@@ -60,13 +60,20 @@ class Veml6040(Photometer):
 
     def _light(self, data: bytes, used: Range) -> Light:
         red, green, blue, _ = struct.unpack('<4H', data)
-        lux_per_count = 1.0 / used.sensitivity
-        lux = green * lux_per_count
-        variance = variance_of(lux, green, lux_per_count, TOLERANCE)
-        if green < _ENOUGH_COUNTS:
-            return Light(lux, variance)
-        index = (red - blue) / green + _CCT_OFFSET
-        if index <= 0.0:
-            return Light(lux, variance)
-        cct_k = _CCT_FACTOR_K * index**_CCT_POWER
-        return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)
+        return light_of(red, green, blue, used.sensitivity)
+
+
+def light_of(red: float, green: float, blue: float, sensitivity: float) -> Light:
+    """Return the light for the counts of the channels.
+
+    :param sensitivity: green counts per lux.
+    """
+    lux = green / sensitivity
+    variance = variance_of(lux, green, 1.0 / sensitivity, TOLERANCE)
+    if green < _ENOUGH_COUNTS:
+        return Light(lux, variance)
+    index = (red - blue) / green + _CCT_OFFSET
+    if index <= 0.0:
+        return Light(lux, variance)
+    cct_k = _CCT_FACTOR_K * index**_CCT_POWER
+    return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)

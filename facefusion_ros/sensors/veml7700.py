@@ -89,13 +89,18 @@ class Veml7700(Photometer):
         return int.from_bytes(data, 'little')
 
     def _light(self, data: bytes, used: Range) -> Light:
-        count = self._greatest(data)
-        lux_per_count = self._relative / used.sensitivity
-        linear_lux = count * lux_per_count
-        if linear_lux > MOST_LINEAR_LUX:
+        count, lux_per_count = self._greatest(data), self._relative / used.sensitivity
+        if count * lux_per_count > MOST_LINEAR_LUX:
             raise Saturated(
                 f'beyond the {corrected(MOST_LINEAR_LUX):.0f} lux that the VEML7700 at {self._where} can tell: '
                 'shade the light sensor or put a diffuser over it'
             )
-        lux = corrected(linear_lux)
-        return Light(lux, variance_of(lux, count, lux_per_count * max(1.0, lux / (linear_lux or 1.0)), TOLERANCE))
+        return light_of(count, lux_per_count)
+
+
+def light_of(count: int, lux_per_count: float) -> Light:
+    """Return the light for a count, with the correction; ``count`` x ``lux_per_count`` up to MOST_LINEAR_LUX."""
+    linear_lux = count * lux_per_count
+    lux = corrected(linear_lux)
+    slope = max(1.0, lux / linear_lux) if linear_lux else 1.0
+    return Light(lux, variance_of(lux, count, lux_per_count * slope, TOLERANCE))
