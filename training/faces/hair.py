@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
 from training.faces.light import unit
 from training.faces.mesh import step
 from training.faces.parts import Part, head
+from training.faces.raster import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +148,7 @@ def _root_hairline() -> tuple[Floats, Floats]:
     return _hairline(_roots(jaw=False)[2][:, 0].astype(np.float64))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _combed(flow: int, part: float, x: float, y: float, z: float, chance: float) -> tuple[float, float, float]:
     """Return which way hair rooted at (x, y, z) is combed, along the skin or not; of any length."""
     hanging = z < (-40.0 if flow == PARTED else -10.0)
@@ -167,7 +167,7 @@ def _combed(flow: int, part: float, x: float, y: float, z: float, chance: float)
     return 0.0, 0.0, 0.0
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _grow(
     root: Floats,
     up: Floats,
@@ -218,7 +218,7 @@ def _grow(
             out[s, k + 1, 0], out[s, k + 1, 1], out[s, k + 1, 2] = x, y, z
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def ribbons(
     strands: Floats,
     width: float,

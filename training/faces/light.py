@@ -6,10 +6,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
-from training.faces.raster import FAR, lamp_corners, rasterise
+from training.faces.raster import FAR, compiled, lamp_corners, rasterise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +68,7 @@ def lighting(light: Light, vertex: Floats, triangles: NDArray[np.int32], one_sid
     )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def hidden_light(depth: Floats, radius: float, out: Floats) -> None:
     """Write to out (h, w) how much of the light around reaches each pixel of depth (2h, 2w), 0 to 1.
 
@@ -95,7 +94,7 @@ def hidden_light(depth: Floats, radius: float, out: Floats) -> None:
             out[y, x] = math.exp(-2.2 * hidden / 12.0)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def irradiance(sh: Floats, x: float, y: float, z: float) -> Triple:
     """Return the light around that falls on a surface facing (x, y, z), RGB.
 
@@ -112,7 +111,7 @@ def irradiance(sh: Floats, x: float, y: float, z: float) -> Triple:
     return max(r, 0.0), max(g, 0.0), max(b, 0.0)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def lamp_seen(light: Lighting, lamp: int, x: float, y: float, z: float, bias: float) -> float:
     """Return how much of a lamp a point sees, 0 to 1: a shadow map read between its pixels, soft at its edges.
 
@@ -136,7 +135,7 @@ def lamp_seen(light: Lighting, lamp: int, x: float, y: float, z: float, bias: fl
     return (nw * (1 - dc) + ne * dc) * (1 - dr) + (sw * (1 - dc) + se * dc) * dr
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def lobe(cosine: float, power: float) -> float:
     """Return about cosine ** power: Schlick, "A fast alternative to Phong's specular model" (Graphics Gems IV).
 
@@ -148,7 +147,7 @@ def lobe(cosine: float, power: float) -> float:
     return t * t
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def unit(x: float, y: float, z: float) -> Triple:
     """Return a vector at length 1."""
     one = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-12)

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 FAR = np.float32(1e9)
+_EDGE = np.float32(-1e-5)
+"""A pixel this far outside a triangle still counts as in it, lest rounding leaves gaps."""
+compiled = numba.njit(cache=True, fastmath=True, nogil=True, error_model='numpy')
+"""What pixels and triangles are looped over in."""
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def rasterise(
     corner: Floats, triangles: NDArray[np.int32], one_sided: int, depth: Floats, front: NDArray[np.int32]
 ) -> None:
@@ -49,11 +53,12 @@ def rasterise(
         a_x, a_y = (y1 - y2) * one, (x2 - x1) * one
         b_x, b_y = (y2 - y0) * one, (x0 - x2) * one
         for y in range(top, bottom + 1):
-            a = (left - x2) * a_x + (y - y2) * a_y
-            b = (left - x2) * b_x + (y - y2) * b_y
+            from_x, from_y = np.float32(left) - x2, np.float32(y) - y2
+            a = from_x * a_x + from_y * a_y
+            b = from_x * b_x + from_y * b_y
             for x in range(left, right + 1):
                 c = np.float32(1.0) - a - b
-                if a >= -1e-5 and b >= -1e-5 and c >= -1e-5:
+                if a >= _EDGE and b >= _EDGE and c >= _EDGE:
                     z = a * z0 + b * z1 + c * z2
                     if z < depth[y, x]:
                         depth[y, x] = z
@@ -62,7 +67,7 @@ def rasterise(
                 b += b_x
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def moved(points: Floats, pivot: Floats, rotation: Floats, shift: Floats) -> Floats:
     """Return (n, 3) points turned about pivot (3,) by rotation (3, 3) and laid at -shift (3,).
 
@@ -76,7 +81,7 @@ def moved(points: Floats, pivot: Floats, rotation: Floats, shift: Floats) -> Flo
     return out
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def blended(rest: Floats, fields: Floats, weights: Floats) -> Floats:
     """Return rest (n,) plus the fields (k, n) times their weights (k,)."""
     out = rest.copy()
@@ -87,7 +92,7 @@ def blended(rest: Floats, fields: Floats, weights: Floats) -> Floats:
     return out
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def lamp_corners(position: Floats, frame: Floats, scale: float, middle: float) -> Floats:
     """Return (n, 3) points as a lamp sees them along frame (3, 3): right, up and towards it.
 
@@ -102,7 +107,7 @@ def lamp_corners(position: Floats, frame: Floats, scale: float, middle: float) -
     return out
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def projected(position: Floats, distance: float, scale: float, x0: float, y0: float) -> Floats:
     """Return (n, 3) x, y and depth of points seen from distance before their origin.
 
@@ -118,7 +123,7 @@ def projected(position: Floats, distance: float, scale: float, x0: float, y0: fl
     return out
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def vertex_normals(position: Floats, triangles: NDArray[np.int32]) -> Floats:
     """Return the (V, 3) unit normals: the mean over the triangles at each vertex, weighted by their area."""
     normal = np.zeros_like(position)

@@ -7,8 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
-import numba
 import numpy as np
+
+from training.faces.raster import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def develop(linear: Floats, sensor: Sensor) -> NDArray[np.uint8]:
 _CURVE = np.linspace(0, 1, 4097, dtype=np.float32) ** 0.4545
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _tone(light: Floats, curve: Floats, contrast: float, saturation: float) -> NDArray[np.uint8]:
     """Bend linear RGB light into BGR values: a shoulder for what is too bright, gamma, contrast, saturation."""
     out = np.empty(light.shape, np.uint8)

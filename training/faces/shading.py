@@ -7,10 +7,10 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
 from training.faces.light import Lighting, irradiance, lamp_seen, lobe, unit
+from training.faces.raster import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ class Canvas(NamedTuple):
     marks: Floats
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _tile(tile: Floats, x: float, y: float) -> float:
     """Read a repeating tile between its pixels."""
     last = tile.shape[0] - 1
@@ -111,7 +111,7 @@ def _tile(tile: Floats, x: float, y: float) -> float:
     return (tile[y0, x0] * (1 - dx) + tile[y0, x1] * dx) * (1 - dy) + (tile[y1, x0] * (1 - dx) + tile[y1, x1] * dx) * dy
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _read(picture: Floats, x: float, y: float) -> float:
     """Read a picture between its pixels, 0 outside."""
     h, w = picture.shape
@@ -124,22 +124,22 @@ def _read(picture: Floats, x: float, y: float) -> float:
     return upper * (1 - dy) + lower * dy
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _mix(a: Triple, b: Triple, share: float) -> Triple:
     return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _scaled(a: Triple, r: float, g: float, b: float) -> Triple:
     return a[0] * r, a[1] * g, a[2] * b
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _clamped(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _iris_and_white(look: Look, u: float, v: float) -> Triple:
     """Return the colour of an eye at a place about the direction of gaze, in radii of the ball."""
     r = math.sqrt(u * u + v * v) * 12.0
@@ -159,7 +159,7 @@ def _iris_and_white(look: Look, u: float, v: float) -> Triple:
     return _mix(c, (0.07, 0.06, 0.06), _clamped((r - 5.3) / 0.6))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _teeth(paint: Triple, u: float, v: float) -> Triple:
     """Return the colour of a row of teeth, u mm from the middle, v from 0 at the gum to 1 at the edge."""
     tooth = u / (8.2 - 0.06 * abs(u))
@@ -171,7 +171,7 @@ def _teeth(paint: Triple, u: float, v: float) -> Triple:
     return _mix(_scaled(paint, lit, lit, lit), (0.42 * side, 0.17 * side, 0.16 * side), gum)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawings, look: Look) -> None:
     """Shade every pixel that a triangle won."""
     corner, vertex = surfaces.corner, surfaces.vertex

@@ -7,12 +7,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
-import numba
 import numpy as np
 
 from training.faces.mesh import bump, head_mesh, step
 from training.faces.parts import Part, head
 from training.faces.personas import PERSONAS
+from training.faces.raster import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,7 +227,7 @@ def beard_mask(beard: Beard) -> Floats:
     return t[name[beard.style]] if beard.style in name else np.zeros_like(t['lip'])
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@compiled
 def _laid(base: Floats, tints: Floats, target: Floats, share: Floats) -> Floats:
     """Return (V, 3): colours base (V, 3), each tint (n, V) drawing them by its share towards its target (n, 3)."""
     out = base.copy()
