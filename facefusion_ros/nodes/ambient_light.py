@@ -1,24 +1,36 @@
-"""The light sensor: reads a BH1750 over I2C and publishes illuminance."""
+"""The light sensor: reads one of many chips and publishes illuminance."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sensor_msgs.msg import Illuminance
 
 from facefusion_ros.ros.messages import to_header
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import BUS, WORLD, WORLD_EPOCH, open_bus
-from facefusion_ros.ros.stage import Health, StageNode, sampling_health
-from facefusion_ros.sensors.bh1750 import Bh1750
+from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
+from facefusion_ros.sensors.iio import NAMES, IioPhotometer
+from facefusion_ros.sensors.light_chips import LIGHT_CHIPS
 from facefusion_ros.sensors.sampling import SamplingLoop
-from facefusion_ros.sim.bh1750 import EmulatedBh1750
+from facefusion_ros.sim.light_chips import colour_temperature, emulate_light_chip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from facefusion_ros.sensors.chip import LightReading
+    from facefusion_ros.sensors.bus import Bus
+    from facefusion_ros.sensors.chip import Chip, LightReading
+    from facefusion_ros.sim.i2c import EmulatedChip
+    from facefusion_ros.sim.world import World
+
+_RECENT = 32
+_HIGH_LOAD = 0.7
+"""Part of the bus' time beyond which other chips on it are held up."""
 
 
 class AmbientLight(StageNode):
@@ -27,7 +39,24 @@ class AmbientLight(StageNode):
     NAME = 'ambient_light'
     TABLE = (
         BUS,
-        Parameter('address', 0x23, 'I2C address: 0x23, or 0x5C with the ADDR pin high', '', 0x03, 0x77, fixed=True),
+        Parameter('chip', 'bh1750', 'Light sensor', choices=tuple(LIGHT_CHIPS), fixed=True),
+        Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True),
+        Parameter(
+            'access',
+            'i2c',
+            'How the chip is reached: i2c, over the bus; iio, through its kernel driver',
+            choices=('i2c', 'iio'),
+            fixed=True,
+        ),
+        Parameter(
+            'rate_hz',
+            10.0,
+            'Readings per second through a kernel driver; over the bus the chip measures as fast as its range allows',
+            'Hz',
+            0.1,
+            20.0,
+            fixed=True,
+        ),
         Parameter(
             'frame_id', 'ambient_light_link', 'Frame of the sensor; its x axis points towards the light', fixed=True
         ),
@@ -38,27 +67,69 @@ class AmbientLight(StageNode):
     def configure(self) -> None:
         """Make the publisher."""
         self._illuminance = self.advertise(Illuminance, 'illuminance')
-        self._lux = float('nan')
+        self._last: LightReading | None = None
+        self._stamps_ns: deque[int] = deque(maxlen=_RECENT)
 
     def activate(self) -> None:
         """Start to read the sensor."""
-        address: int = self.values['address']
-        bus = open_bus(
-            self.values,
-            self.while_active,
-            lambda world, time: EmulatedBh1750(lambda t_s: world.lux(time(t_s)), address=address),
-        )
-        self._loop = SamplingLoop(Bh1750(bus, address), self._deliver)
+        values = self.values
+        self._bus: Bus | None = None
+        chip: Chip[LightReading]
+        if values['access'] == 'iio':
+            chip = IioPhotometer(NAMES[values['chip']], period_s=1.0 / values['rate_hz'])
+        else:
+            self._bus = open_bus(values, self.while_active, self._emulated)
+            chip = LIGHT_CHIPS[values['chip']](self._bus, values['address'])
+        self._busy_s, self._since_s, self._load = 0.0, time.monotonic(), 0.0
+        self._stamps_ns.clear()
+        self._loop = SamplingLoop(chip, self._deliver)
         self._loop.start()
         self.while_active.callback(self._loop.stop)
 
     def health(self) -> Health:
         """Say how the sensor is."""
-        return sampling_health(self._loop.health, self._loop.counters, {'lux': f'{self._lux:.1f}'})
+        values: dict[str, object] = {}
+        if self._last is not None:
+            values['lux'] = f'{self._last.lux:.1f}'
+            if self._last.cct_k is not None:
+                values['colour temperature K'] = f'{self._last.cct_k:.0f}'
+        stamps_ns = list(self._stamps_ns)
+        if len(stamps_ns) > 2:
+            steps_s = np.diff(stamps_ns) * 1e-9
+            values['rate Hz'] = f'{1.0 / steps_s.mean():.2f}'
+            values['stamp jitter ms'] = f'{steps_s.std() * 1e3:.1f}'
+        if self._bus is not None:
+            values['bus load'] = f'{self._bus_load():.1%}'
+        health = sampling_health(self._loop.health, self._loop.counters, values)
+        if self._load > _HIGH_LOAD and health.level == OK:
+            slow = (
+                f'the light sensor takes {self._load:.0%} of the bus: '
+                "speed it up (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt)"
+            )
+            return replace(health, level=WARN, message=slow)
+        return health
+
+    def _bus_load(self) -> float:
+        """Return the part of the time since the last report that the bus was in use for this chip."""
+        now_s, busy_s = time.monotonic(), self._bus.busy_s if self._bus is not None else 0.0
+        if now_s > self._since_s:
+            self._load = (busy_s - self._busy_s) / (now_s - self._since_s)
+        self._busy_s, self._since_s = busy_s, now_s
+        return self._load
+
+    def _emulated(self, world: World, world_time: Callable[[float], float]) -> EmulatedChip:
+        def cct_k(t_s: float) -> float:
+            _, warmth = world.light.at(np.asarray(world_time(t_s)), world.period_s)
+            return colour_temperature(float(warmth))
+
+        return emulate_light_chip(
+            self.values['chip'], lambda t_s: world.lux(world_time(t_s)), cct_k, self.values['address']
+        )
 
     def _deliver(self, readings: Sequence[LightReading]) -> None:
         for reading in readings:
-            self._lux = reading.lux
+            self._last = reading
+            self._stamps_ns.append(reading.stamp_ns)
             header = to_header(reading.stamp_ns, self.values['frame_id'])
             self._illuminance.publish(Illuminance(header=header, illuminance=reading.lux, variance=reading.variance))
 

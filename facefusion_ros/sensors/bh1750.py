@@ -88,9 +88,9 @@ class Bh1750:
       next has confirmed it.
     """
 
-    def __init__(self, bus: Bus, address: int | None = None, *, clock: Clock = time.time_ns) -> None:
+    def __init__(self, bus: Bus, address: int = 0, *, clock: Clock = time.time_ns) -> None:
         self._bus = bus
-        self._address = ADDRESS if address is None else address
+        self._address = address or ADDRESS
         self._clock = clock
         self._index = self._next = 1
         self._measuring = False

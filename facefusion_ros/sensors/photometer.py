@@ -90,7 +90,7 @@ class Light:
 class Photometer(ABC):
     """A light sensor with registers, measured with once at a time.
 
-    :param address: I2C address; None for the chip's usual one.
+    :param address: I2C address; 0 for the chip's usual one.
     :param clock: nanoseconds, for stamps.
     """
 
@@ -125,9 +125,9 @@ class Photometer(ABC):
     ONE_SHOT: ClassVar[bool] = False
     """Whether the chip stops by itself after a measurement."""
 
-    def __init__(self, bus: Bus, address: int | None = None, *, clock: Clock = time.time_ns) -> None:
+    def __init__(self, bus: Bus, address: int = 0, *, clock: Clock = time.time_ns) -> None:
         self._bus = bus
-        self._address = self.ADDRESS if address is None else address
+        self._address = address or self.ADDRESS
         self._clock = clock
         self._index = self.FIRST_RANGE
         self._begun_ns = 0

@@ -77,7 +77,7 @@ class Veml7700(Photometer):
     def __init__(
         self,
         bus: Bus,
-        address: int | None = None,
+        address: int = 0,
         *,
         clock: Clock = time.time_ns,
         lux_per_count: float = LUX_PER_COUNT,

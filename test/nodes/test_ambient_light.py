@@ -34,6 +34,28 @@ def test_illuminance_is_the_worlds(listener, start, world, world_file, address):
     assert float(values_of(status)['lux']) == pytest.approx(400, rel=0.3)
 
 
+@pytest.mark.parametrize('chip', ['tcs34725', 'opt3001'])
+def test_other_chips_read_the_same_world(listener, start, world, world_file, chip):
+    heard, diagnostics = listener.hear(Illuminance, 'illuminance'), listener.diagnostics('ambient_light')
+    start(AmbientLight, world=world_file, world_epoch_ns=EPOCH_NS, chip=chip)
+    for reading in heard.wait(4):
+        stamp_ns = from_time(reading.header.stamp)
+        assert reading.illuminance == pytest.approx(world.lux(world.time_s(stamp_ns, EPOCH_NS)), rel=0.03)
+    values = values_of(diagnostics.until(lambda status: 'stamp jitter ms' in values_of(status)))
+    assert float(values['rate Hz']) > 0.5
+    assert values['bus load'].endswith('%')
+    assert ('colour temperature K' in values) is (chip == 'tcs34725')
+    if chip == 'tcs34725':
+        assert 6000 < float(values['colour temperature K']) < 7000  # the world's light has no tint
+
+
+def test_a_kernel_driver_that_is_not_there_is_told(listener, start):
+    node = start(AmbientLight, access='iio', chip='tcs34725')
+    assert node.started
+    status = listener.diagnostics('ambient_light').until(lambda status: status.level == DiagnosticStatus.ERROR)
+    assert status.message.startswith('there is no IIO device tcs3472 in /sys/bus/iio/devices: ')
+
+
 def test_nobody_at_the_address_is_told_and_outlived(listener, start):
     with EmulatedAdapter('/dev/i2c-91', []):
         node = start(AmbientLight, bus='91', address=0x24)

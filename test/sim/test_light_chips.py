@@ -5,7 +5,9 @@ import errno
 import pytest
 from smbus2 import SMBus, i2c_msg
 
+from facefusion_ros.sensors.light_chips import COLOUR_CHIPS, LIGHT_CHIPS
 from facefusion_ros.sim.i2c import EmulatedAdapter
+from facefusion_ros.sim.light_chips import EMULATED_LIGHT_CHIPS, colour_temperature, emulate_light_chip
 from facefusion_ros.sim.opt3001 import EmulatedOpt3001
 from facefusion_ros.sim.taos import EmulatedTcs34725, EmulatedTsl2591
 from facefusion_ros.sim.vishay import EmulatedVeml6040, EmulatedVeml7700
@@ -176,3 +178,19 @@ def test_noise_clock_and_sensitivity_are_its_own():
         assert b.after(0.0825).word(0x04) == pytest.approx(1.1 * 1000.0 / 0.5376 * 0.93, rel=0.02)
         seen = {b.after(0.1).word(0x04) for _ in range(50)}
         assert len(seen) > 8
+
+
+def test_every_driver_has_its_emulation_at_the_same_address():
+    assert set(EMULATED_LIGHT_CHIPS) == set(LIGHT_CHIPS)
+    assert set(COLOUR_CHIPS) < set(LIGHT_CHIPS)
+    for name, driver in LIGHT_CHIPS.items():
+        chip = emulate_light_chip(name, lambda _: 1.0, lambda _: 5000.0)
+        assert chip.address == driver(None)._address
+        assert emulate_light_chip(name, lambda _: 1.0, lambda _: 5000.0, 0x5C).address == 0x5C
+
+
+def test_warm_light_has_a_low_colour_temperature():
+    assert colour_temperature(0.0) == pytest.approx(6504, abs=15)
+    kelvins = [colour_temperature(warmth) for warmth in (-0.3, -0.1, 0.0, 0.1, 0.3, 0.5)]
+    assert kelvins == sorted(kelvins, reverse=True)
+    assert 3000 < kelvins[-1] < 4500
