@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -58,6 +59,31 @@ def test_brows_and_nose_lie_where_they_are_drawn(drawn_plain):
     for k in range(28, 31):
         x, y = drawn_plain.landmarks[k].round().astype(int)
         assert drawn_plain.region[y, x] == Region.NOSE
+
+
+def test_the_points_of_the_lips_lie_on_their_rim_and_are_spread_as_in_the_scheme(plain):
+    drawn = render(plain, 512)
+    lips = (drawn.region == Region.LIPS).astype(np.uint8)
+    rim = cv2.distanceTransform(lips, cv2.DIST_L2, 3) + cv2.distanceTransform(1 - lips, cv2.DIST_L2, 3)
+    points = drawn.landmarks
+    for x, y in points[48:60].round().astype(int):
+        assert rim[y, x] < 5
+    half = (points[54, 0] - points[48, 0]) / 2
+    across = (points[48:60, 0] - points[51, 0]) / half
+    # Places along the lips of the mean of the 300-W annotations (Sagonas et al., 2013).
+    expected = [-1, -0.63, -0.26, 0, 0.26, 0.63, 1, 0.64, 0.28, 0, -0.28, -0.64]
+    assert across == pytest.approx(expected, abs=0.06)
+
+
+def test_the_points_under_the_nose_lie_at_its_lower_edge(drawn_plain):
+    nose = drawn_plain.region == Region.NOSE
+    points = drawn_plain.landmarks
+    for k in range(31, 36):
+        column = np.flatnonzero(nose[:, round(float(points[k, 0]))])
+        assert abs(column.max() - points[k, 1]) < 4, k
+    first, last = extent(nose)
+    assert abs(points[31, 0] - first) < 7
+    assert abs(points[35, 0] - last) < 7
 
 
 @pytest.mark.parametrize('yaw', [-45, -30, 30, 45])

@@ -65,7 +65,11 @@ class Beard:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose face it is. traits: in the order of `head.trait_names`; persona: name in `personas`, '' for a human."""
+    """Whose face it is.
+
+    traits: in the order of `head.trait_names`; persona: name in `personas`, '' for a human; brightness: of a persona's
+    colours, 1 as they are.
+    """
 
     traits: tuple[float, ...]
     skin: Skin = field(default_factory=Skin)
@@ -73,6 +77,7 @@ class Identity:
     eyes: Eyes = field(default_factory=Eyes)
     beard: Beard = field(default_factory=Beard)
     persona: str = ''
+    brightness: float = 1.0
 
 
 @dataclass(frozen=True)

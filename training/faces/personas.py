@@ -34,6 +34,8 @@ class Ceramic:
     traits: dict[str, float]
 
 
+_BRIGHT = 1.5
+"""Light times exposure from which on a white surface loses its shape."""
 METAL: Colour = (0.86, 0.50, 0.13)
 """Of the mended cracks."""
 PERSONAS = {
@@ -148,12 +150,16 @@ def as_persona(parameters: FaceParameters, name: str, likeness: float = 0.4) -> 
     """Return the same picture with a persona's face.
 
     likeness: 1 has the persona's own proportions, 0 those of the face it replaces; pose, expression, light and all
-    that is not face stay.
+    that is not face stay. Where the picture is exposed for a dark face, the persona is darker than it is: porcelain
+    would be nothing but white.
     """
     identity = persona(name)
+    light = parameters.light.ambient[0][1] + 0.6 * sum(lamp.colour[1] for lamp in parameters.light.lamps)
+    brightness = min(1.0, _BRIGHT / max(1e-6, light * parameters.sensor.exposure))
     own = np.array(parameters.identity.traits)
     mixed = likeness * np.array(identity.traits) + (1 - likeness) * own
-    return replace(parameters, identity=replace(identity, traits=tuple(float(t) for t in mixed)))
+    identity = replace(identity, traits=tuple(float(t) for t in mixed), brightness=brightness)
+    return replace(parameters, identity=identity)
 
 
 def swapped(parameters: FaceParameters, identity: Identity) -> FaceParameters:

@@ -292,7 +292,8 @@ def paint(identity: Identity) -> tuple[Floats, Floats]:
     lips = lip_colour(skin.tone) * (1 - skin.lip_strength) + np.array(skin.lip_tint) * skin.lip_strength
     blush, rosy = np.array([0.06, 0.34, 0.32]) * skin.redness * (0.75 - 0.4 * dark), np.zeros(3)
     if ceramic:
-        base, lips, rosy, blush = np.array(ceramic.body), np.array(ceramic.lips), np.array(ceramic.blush), np.ones(3)
+        base, lips, rosy = (identity.brightness * np.array(c) for c in (ceramic.body, ceramic.lips, ceramic.blush))
+        blush = np.ones(3)
     stubble = 0.6 * np.array(identity.beard.colour) + 0.02
     black = np.zeros(3)
     ringed = np.array([0.26, 0.38, 0.30])
