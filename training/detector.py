@@ -182,7 +182,8 @@ def batch(index: int, *, heads: Path, count: int, seed: int, size: tuple[int, in
         pictures[number], placed = scene(rng, SpriteStore.of(heads), width, height)
         for place, face in zip(faces[number], placed, strict=False):
             asked = face.box[2] - face.box[0] >= ASKED
-            place[:] = (*face.box, 1.0 if asked else 0.5, *five(face.points).ravel())
+            # From centres to edges of pixels, as decoders count.
+            place[:] = (*(face.box + 0.5), 1.0 if asked else 0.5, *(five(face.points) + 0.5).ravel())
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(faces)
 
 

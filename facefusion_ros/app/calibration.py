@@ -14,6 +14,7 @@ from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.engines.artefact import Calibration
 from facefusion_ros.engines.engine import TensorSpec
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.alignment import whole_face
 from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.crop import crop
@@ -24,7 +25,6 @@ from facefusion_ros.faces.tensors import PictureTensor
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
-from facefusion_ros.personas.aligned import image_from_crop
 from facefusion_ros.personas.source import source_picture
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facefusion_ros.errors import FacefusionError
-from facefusion_ros.errors import require
+from facefusion_ros.errors import FacefusionError, require
 from facefusion_ros.faces.alignment import apply, similarity
 from facefusion_ros.faces.face import Face
 

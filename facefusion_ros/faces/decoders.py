@@ -26,6 +26,8 @@ _STRIDES = (8, 16, 32)
 # AlexeyAB/darknet: anchors, mask = 3,4,5 and 1,2,3, scale_x_y = 1.05). The smallest of the six anchors is not used.
 _YOLOV4_TINY = ((32, ((81, 82), (135, 169), (344, 319))), (16, ((23, 27), (37, 58), (81, 82))))
 _YOLOV4_STRETCH = 1.05
+# Those of this package's own detector (training/detector.py).
+_FACE_ANCHORS = ((32, ((72, 90), (125, 155), (210, 250))), (16, ((12, 15), (22, 28), (40, 50))))
 
 # Deng et al., "RetinaFace", CVPR 2020, as in biubug6/Pytorch_Retinaface, data/config.py: min_sizes and variance.
 _RETINAFACE_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
@@ -141,6 +143,26 @@ def yolov4_tiny(outputs: Sequence[Float], size: Size, min_score: float) -> Candi
     return _together(found)
 
 
+def yolov4_tiny_points(outputs: Sequence[Float], size: Size, min_score: float) -> Candidates:
+    """Read the two heads of this package's detector: (45, H/32, W/32) and (45, H/16, W/16).
+
+    For each of three anchors: x, y, log width, log height and score as in ``yolov4_tiny``, and x and y of five
+    landmarks, from the middle of the cell in units of the anchor (training/detector.py).
+    """
+    found = []
+    for output, (stride, anchors) in zip(outputs, _FACE_ANCHORS, strict=True):
+        values = output.reshape(3, 15, -1)
+        scores = _sigmoid(values[:, 4])
+        anchor, cell = np.nonzero(scores >= min_score)
+        each = values[anchor, :, cell]
+        unit, corner = np.array(anchors, np.float32)[anchor], _cells(size, stride)[cell]
+        inside = _sigmoid(each[:, :2]) * _YOLOV4_STRETCH - (_YOLOV4_STRETCH - 1.0) / 2
+        boxes = _around((inside + corner) * stride, _exp(each[:, 2:4]) * unit)
+        points = each[:, 5:].reshape(-1, 5, 2) * unit[:, None] + ((corner + 0.5) * stride)[:, None]
+        found.append(Candidates(boxes, scores[anchor, cell], points))
+    return _together(found)
+
+
 def yolov4_boxes(outputs: Sequence[Float], size: Size, min_score: float) -> Candidates:
     """Read YOLOv4 exported with its decoder, for one class: (N, 1, 4) left, top, right, bottom in 0..1; (N, 1) scores.
 
@@ -190,6 +212,9 @@ DECODERS: dict[str, tuple[Decoder, ...]] = {
             lambda size: [(rows := 3 * sum(size[0] // s * (size[1] // s) for s in (16, 32)), 1, 4), (rows, 1)],
             yolov4_boxes,
         ),
+    ),
+    'yolov4_tiny_points': (
+        Decoder(lambda size: [(45, size[1] // stride, size[0] // stride) for stride in (32, 16)], yolov4_tiny_points),
     ),
     'yoloface': (
         Decoder(lambda size: [(20, sum(_counts(size)))], yolov8_face),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.alignment import apply
 from facefusion_ros.faces.cascade import box_around
 from facefusion_ros.faces.feed import Feed
@@ -35,6 +36,8 @@ _SHAPES: dict[str, tuple[tuple[tuple[int, ...], ...], ...]] = {
     'fan': (((68, 3), (68, _HEATMAP, _HEATMAP)), ((68, 3),), ((68, _HEATMAP, _HEATMAP),)),
     # Guo et al., "PFLD: A Practical Facial Landmark Detector", 2019.
     'pfld': tuple(((2 * count,),) for count in (68, 98, 106)),
+    # training/landmarks.py of this package: places and whether each is seen, and whether there is a face.
+    'seen': (((68, 3), (1,)),),
 }
 """Shapes of the outputs that are read, without the batch: alternatives, the best first."""
 
@@ -93,7 +96,9 @@ class LandmarkNetwork:
         self._feed = Feed(engine, self._tensor)
         # How much wider than the face's box the crop is, and a unit of the network's in pixels of it.
         self._margin = 1.0 / (family.box_fill or 1.0)
+        self._template = family.template
         self._unit = width / _HEATMAP if family.decoder == 'fan' else float(width)
+        self._read = _read_seen if family.decoder == 'seen' else _read
         for shapes in _SHAPES[family.decoder]:
             specs = arrange(engine, shapes)
             if specs is not None:
@@ -113,7 +118,7 @@ class LandmarkNetwork:
         self._feed.fill(pixels, image_from_crop)
         self._feed.run(self._outputs)
         tensors = [view.astype(np.float32, copy=False) for view in self._views]
-        places, score = _read(tensors)
+        places, score = self._read(tensors)
         # From edges to centres of pixels.
         return apply(image_from_crop, places * self._unit - 0.5), score
 
@@ -128,7 +133,9 @@ class LandmarkNetwork:
         return replace(face, landmarks=landmarks.astype(np.float32)) if score >= self._min_score else face
 
     def _around(self, face: Face) -> NDArray[np.float64]:
-        """(2, 3) map from the crop to the frame: the box with a margin, turned until the eyes are level."""
+        """(2, 3) map from the crop to the frame: by the template, else the box with a margin, the eyes level."""
+        if self._template is not None:
+            return image_from_crop(self._template, self._tensor.size[0], face.landmarks)
         left, top, width, height = face.box
         size = self._tensor.size[0]
         scale = self._margin * max(width, height) / size
@@ -139,6 +146,11 @@ class LandmarkNetwork:
         linear = np.array([[cos, -sin], [sin, cos]])
         centre = np.array([left + width / 2, top + height / 2])
         return np.column_stack([linear, centre - linear @ np.full(2, (size - 1) / 2)])
+
+
+def _read_seen(tensors: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], float]:
+    """(N, 2) places in crops, and the chance that there is a face."""
+    return tensors[0][:, :2].astype(np.float64), float(0.5 + 0.5 * np.tanh(0.5 * tensors[1][0]))
 
 
 def _read(tensors: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], float]:

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 # How pictures were put into the input when each family was trained, and the grey beside them. Ultralytics centres on
 # 114 (LetterBox); InsightFace and OpenCV fill to the right and below with black; darknet stretches.
-_FITS: dict[str, tuple[Fit, int]] = {'yoloface': ('centre', 114), 'yolov4_tiny': ('stretch', 0)}
+_FITS: dict[str, tuple[Fit, int]] = {
+    'yoloface': ('centre', 114),
+    'yolov4_tiny': ('stretch', 0),
+    'yolov4_tiny_points': ('corner', 128),
+}
 
 # YuNet's score is the root of what the others' is.
 _LEAST_SCORES = {'yunet': 0.7}

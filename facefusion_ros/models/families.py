@@ -109,7 +109,8 @@ def read_catalogue(file: Path) -> Catalogue:
 
 
 DECODERS = (
-    'yolov4_tiny', 'yoloface', 'scrfd', 'retinaface', 'yunet', 'fan', 'pfld', 'vector', 'picture', 'mask', 'classes',
+    'yolov4_tiny', 'yolov4_tiny_points', 'yoloface', 'scrfd', 'retinaface', 'yunet', 'fan', 'pfld', 'seen', 'vector',
+    'picture', 'mask', 'classes',
 )  # fmt: skip
 
 

@@ -115,21 +115,33 @@ def _noise(graph: _Graph, *shape: int, scale: float = 0.01) -> NDArray[np.float3
     return (graph.rng.uniform(0.0, scale, shape)).astype(np.float32)
 
 
-def _yolov4_tiny(graph: _Graph, size: int = 416) -> None:
-    picture = graph.input('input', 1, 3, size, size)
-    cx, cy, w, h, _ = _face(size, size)
-    stride, anchor = 32, (135.0, 169.0)
+def _yolov4_tiny(graph: _Graph) -> None:
+    _two_heads(graph, (135.0, 169.0), points=False)
+
+
+def _yolov4_tiny_points(graph: _Graph) -> None:
+    _two_heads(graph, (125.0, 155.0), points=True)
+
+
+def _two_heads(graph: _Graph, anchor: tuple[float, float], *, points: bool) -> None:
+    width = height = 416
+    picture = graph.input('input', 1, 3, height, width)
+    cx, cy, w, h, marks = _face(width, height)
+    stride, sure = 32, np.log(FACE_SCORE / (1 - FACE_SCORE))
     row, column = _cell(cx, cy, stride)
     for name, step in (('head_32', 32), ('head_16', 16)):
-        cells = size // step
-        head = _noise(graph, 1, 3, 6, cells, cells)
+        rows, columns = height // step, width // step
+        head = _noise(graph, 1, 3, 15 if points else 6, rows, columns)
         head[:, :, 4] -= 8.0
         if step == stride:
             inside = (np.array([cx / stride - column, cy / stride - row]) + 0.025) / 1.05
             head[0, 1, :2, row, column] = np.log(inside / (1 - inside))
             head[0, 1, 2:4, row, column] = np.log(np.array([w, h]) / anchor)
-            head[0, 1, 4:, row, column] = np.log(FACE_SCORE / (1 - FACE_SCORE)), 8.0
-        graph.output(graph.constant(head.reshape(1, 18, cells, cells), picture), name, 1, 18, cells, cells)
+            middle = (np.array([column, row]) + 0.5) * stride
+            head[0, 1, 4, row, column] = sure
+            head[0, 1, 5:, row, column] = ((marks - middle) / anchor).ravel() if points else 8.0
+        head = head.reshape(1, -1, rows, columns)
+        graph.output(graph.constant(head, picture), name, *head.shape)
 
 
 def _yoloface(graph: _Graph, size: int = 640) -> None:
@@ -274,6 +286,13 @@ def _points_106() -> Array:
         np.insert(right_eye, 1, RIGHT_EYE, axis=0),
         _ring(9, (0.66, 0.32), (0.11, 0.03)),
     ])  # fmt: skip
+
+
+def _landmarks_68(graph: _Graph) -> None:
+    picture = graph.input('picture', 1, 3, 128, 128)
+    marks = np.column_stack([_points_68(), np.full(68, 4.0)])
+    graph.output(graph.constant(marks[None], picture), 'points', 1, 68, 3)
+    graph.output(graph.constant(np.full((1, 1), 5.0), picture), 'face', 1, 1)
 
 
 def _fan(graph: _Graph) -> None:
@@ -454,11 +473,13 @@ def _larger(times: int) -> Callable[[_Graph], None]:
 
 _BUILDERS: dict[str, Callable[[_Graph], None]] = {
     'yolov4_tiny': _yolov4_tiny,
+    'yolov4_tiny_points': _yolov4_tiny_points,
     'yoloface': _yoloface,
     'scrfd': _scrfd,
     'retinaface': _retinaface,
     'yunet': _yunet,
     '2dfan4': _fan,
+    'landmarks_68': _landmarks_68,
     'pfld_68': _pfld(_points_68),
     'pfld_98': _pfld(_points_98),
     'pfld_106': _pfld(_points_106),

@@ -1,27 +1,33 @@
-"""The motion sensor: reads an MPU-6050 over I2C and publishes angular velocity and specific force."""
+"""The motion sensor: reads a gyroscope over I2C and publishes angular velocity and specific force."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sensor_msgs.msg import Imu
 
 from facefusion_ros.ros.messages import to_header
-from facefusion_ros.ros.parameters import Parameter, ParameterError
+from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import BUS, WORLD, WORLD_EPOCH, open_bus
-from facefusion_ros.ros.stage import Health, StageNode, sampling_health
-from facefusion_ros.sensors.mpu6050 import Mpu6050, Mpu6050Settings
+from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
+from facefusion_ros.sensors.bmi270 import FIRMWARE, load_firmware
+from facefusion_ros.sensors.bus_load import MOST, STANDARD_HZ, bus_clock_hz
+from facefusion_ros.sensors.motion import MotionSettings
+from facefusion_ros.sensors.motion_chips import MOTION_CHIPS, make_motion_chip
 from facefusion_ros.sensors.sampling import SamplingLoop
-from facefusion_ros.sim.mpu6050 import EmulatedMpu6050
+from facefusion_ros.sim.motion_chips import emulate_motion_chip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from facefusion_ros.sensors.chip import ImuSample
+    from facefusion_ros.sim.i2c import EmulatedChip
+    from facefusion_ros.sim.world import World
 
-DEFAULT = Mpu6050Settings()
+DEFAULT = MotionSettings()
 
 
 class Gyro(StageNode):
@@ -30,49 +36,92 @@ class Gyro(StageNode):
     NAME = 'gyro'
     TABLE = (
         BUS,
-        Parameter('address', 0x68, 'I2C address: 0x68, or 0x69 with the AD0 pin high', '', 0x03, 0x77, fixed=True),
+        Parameter('chip', 'mpu6050', 'Motion sensor', choices=tuple(MOTION_CHIPS), fixed=True),
+        Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True),
+        Parameter('bus_hz', 0, 'Clock of the bus; 0 asks the kernel, or takes 100 kHz', 'Hz', 0, 5_000_000, fixed=True),
         Parameter('frame_id', 'imu_link', 'Frame of the sensor', fixed=True),
         Parameter(
             'rate_hz',
             DEFAULT.rate_hz,
-            'Samples per second: 1000 divided by a whole number',
+            'Samples per second; the chip takes its slowest rate that is not slower',
             'Hz',
             4.0,
+            2000.0,
+            fixed=True,
+        ),
+        Parameter(
+            'gyro_range_dps',
+            DEFAULT.gyro_range_dps,
+            'Greatest angular rate; faster motion is counted and not published',
+            'degrees/s',
+            125.0,
+            2000.0,
+            fixed=True,
+        ),
+        Parameter('accel_range_g', DEFAULT.accel_range_g, 'Greatest acceleration', 'g', 2.0, 24.0, fixed=True),
+        Parameter(
+            'bandwidth_hz',
+            DEFAULT.bandwidth_hz,
+            "Of the gyroscope's low-pass filter, where the chip lets it choose; 0 for half the rate",
+            'Hz',
+            0.0,
             1000.0,
             fixed=True,
         ),
+        Parameter('firmware', FIRMWARE, "Program of a BMI270: a file of its bytes, or Bosch's bmi270.c", fixed=True),
         WORLD,
         WORLD_EPOCH,
     )
 
     def configure(self) -> None:
-        """Make the publisher."""
-        try:
-            self._settings = Mpu6050Settings(rate_hz=self.values['rate_hz'])
-        except ValueError as error:
-            raise ParameterError(f'parameter {error}') from error
+        """Make the publisher; raises SettingError for what the chip cannot do."""
+        values = self.values
+        self._settings = MotionSettings(
+            values['rate_hz'], values['gyro_range_dps'], values['accel_range_g'], values['bandwidth_hz']
+        )
+        MOTION_CHIPS[values['chip']].planned(self._settings)
         self._imu = self.advertise(Imu, 'imu/data_raw')
         self._clipped = 0
 
     def activate(self) -> None:
         """Start to read the sensor."""
-        address: int = self.values['address']
-        bus = open_bus(
-            self.values,
-            self.while_active,
-            lambda world, time: EmulatedMpu6050(
-                lambda t_s: world.angular_velocity_imu(time(t_s)),
-                lambda t_s: world.specific_force_imu(time(t_s)),
-                address=address,
-            ),
-        )
-        self._loop = SamplingLoop(Mpu6050(bus, address, self._settings), self._deliver)
+        values = self.values
+        bus = open_bus(values, self.while_active, self._emulated)
+        self._chip = make_motion_chip(values['chip'], bus, values['address'], self._settings, values['firmware'])
+        clock_hz = values['bus_hz'] or bus_clock_hz(bus.path) or STANDARD_HZ
+        self._load = self._chip.bus_bits_per_s / clock_hz
+        self._slow = ''
+        if self._load > MOST:
+            self._slow = (
+                f'reading at {self._chip.plan.rate_hz:g} Hz takes {self._load:.0%} of a bus of {clock_hz / 1000:g} kHz: '
+                "speed up the bus (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt) or lower rate_hz"
+            )
+            self.get_logger().warning(self._slow)
+        self._loop = SamplingLoop(self._chip, self._deliver)
         self._loop.start()
         self.while_active.callback(self._loop.stop)
 
     def health(self) -> Health:
         """Say how the sensor is."""
-        return sampling_health(self._loop.health, self._loop.counters, {'clipped': self._clipped})
+        values = {
+            'clipped': self._clipped,
+            'dropped': self._chip.dropped,
+            'rate Hz': f'{1.0 / self._chip.sample_period_s:.3f}',
+            'stamp jitter us': f'{self._chip.jitter_s * 1e6:.1f}',
+            'bus load': f'{self._load:.0%}',
+        }
+        health = sampling_health(self._loop.health, self._loop.counters, values)
+        return replace(health, level=WARN, message=self._slow) if self._slow and health.level == OK else health
+
+    def _emulated(self, world: World, time: Callable[[float], float]) -> EmulatedChip:
+        chip: str = self.values['chip']
+        return emulate_motion_chip(
+            chip,
+            lambda t_s: world.angular_velocity_imu(time(t_s)),
+            lambda t_s: world.specific_force_imu(time(t_s)),
+            address=self.values['address'],
+            program=load_firmware(self.values['firmware']) if chip == 'bmi270' else b'',
+        )
 
     def _deliver(self, samples: Sequence[ImuSample]) -> None:
         for sample in samples:
@@ -84,9 +133,16 @@ class Gyro(StageNode):
             rate, force = message.angular_velocity, message.linear_acceleration
             rate.x, rate.y, rate.z = (float(value) for value in sample.angular_velocity)
             force.x, force.y, force.z = (float(value) for value in sample.specific_force)
-            message.angular_velocity_covariance = (np.eye(3) * sample.angular_velocity_variance).reshape(9)
-            message.linear_acceleration_covariance = (np.eye(3) * sample.specific_force_variance).reshape(9)
+            message.angular_velocity_covariance = _diagonal(sample.angular_velocity_variance)
+            if sample.specific_force_variance < 0.0:
+                message.linear_acceleration_covariance[0] = -1.0
+            else:
+                message.linear_acceleration_covariance = _diagonal(sample.specific_force_variance)
             self._imu.publish(message)
+
+
+def _diagonal(variance: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return (np.eye(3) * variance).reshape(9)
 
 
 def main() -> int:

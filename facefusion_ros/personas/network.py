@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.crop import crop
 from facefusion_ros.faces.feed import Feed
 from facefusion_ros.faces.tensors import PictureTensor, allocate, fits
 from facefusion_ros.models.entry import ModelError, PictureRange
-from facefusion_ros.personas.aligned import image_from_crop
 from facefusion_ros.personas.persona import PersonaError
 from facefusion_ros.personas.swapper import BORDER_PX
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.crop import crop
 from facefusion_ros.faces.tensors import allocate, fits
 from facefusion_ros.models.entry import ModelError
-from facefusion_ros.personas.aligned import image_from_crop
 from facefusion_ros.personas.persona import PersonaError
 
 if TYPE_CHECKING:

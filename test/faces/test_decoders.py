@@ -11,6 +11,7 @@ from facefusion_ros.faces.decoders import (
     suppress,
     yolov4_boxes,
     yolov4_tiny,
+    yolov4_tiny_points,
     yolov8_face,
     yunet,
 )
@@ -146,13 +147,36 @@ def test_yolov4_with_its_decoder_says_shares_of_the_input():
     np.testing.assert_allclose(found.scores, [0.9])
 
 
+@pytest.mark.parametrize(
+    ('head', 'anchor', 'unit'),
+    [(0, 0, (72, 90)), (0, 1, (125, 155)), (0, 2, (210, 250)), (1, 0, (12, 15)), (1, 1, (22, 28)), (1, 2, (40, 50))],
+)
+def test_yolov4_tiny_points_measures_landmarks_in_anchors_from_the_cells_middle(head, anchor, unit):
+    stride = (32, 16)[head]
+    outputs = [np.full(shape, -9.0, np.float32) for shape in DECODERS['yolov4_tiny_points'][0].shapes(SIZE)]
+    row, column = 2, 3
+    points = np.arange(10).reshape(5, 2) / 10 - 0.5
+    values = [logit(0.25), 0.0, np.log(0.5), 0.0, logit(0.9), *points.ravel()]
+    outputs[head][15 * anchor : 15 * anchor + 15, row, column] = values
+    found = yolov4_tiny_points(outputs, SIZE, 0.5)
+    x, y = (column + 0.2375) * stride, (row + 0.5) * stride
+    width, height = unit[0] / 2, unit[1]
+    np.testing.assert_allclose(found.boxes, [[x - width / 2, y - height / 2, x + width / 2, y + height / 2]], rtol=1e-5)
+    np.testing.assert_allclose(found.scores, [0.9], rtol=1e-5)
+    np.testing.assert_allclose(
+        found.landmarks, [points * unit + np.array([column + 0.5, row + 0.5]) * stride], rtol=1e-5
+    )
+
+
 EVERY = [(name, i) for name, decoders in DECODERS.items() for i in range(len(decoders))]
 
 
 @pytest.mark.parametrize(('family', 'index'), EVERY)
 def test_where_nothing_is_there_nothing_is_found(family, index):
     decoder = DECODERS[family][index]
-    outputs = [np.full(shape, -9.0 if family == 'yolov4_tiny' else 0.0, np.float32) for shape in decoder.shapes(SIZE)]
+    outputs = [
+        np.full(shape, -9.0 if family.startswith('yolov4') else 0.0, np.float32) for shape in decoder.shapes(SIZE)
+    ]
     found = decoder.read(outputs, SIZE, 0.5)
     assert found.boxes.shape == (0, 4)
     assert found.scores.shape == (0,)

@@ -68,6 +68,17 @@ def test_every_family_gives_five_landmarks_of_its_tiny_network(tmp_path, frame, 
     assert (after.box, after.score, after.track_id, after.measured_ns) == (box, 0.9, 7, 123)
 
 
+def test_a_family_with_a_template_looks_at_a_crop_with_the_five_where_it_has_them(tmp_path, frame):
+    write_tiny('landmarks_68', tmp_path / 'tiny.onnx')
+    family = catalogue().family('landmarks_68')
+    network = LandmarkNetwork(OrtEngine(tmp_path / 'tiny.onnx'), family)
+    known = np.array(catalogue().templates['face_68'].points)
+    before = face_at(2 * known + (200, 100), (0.0, 0.0, 1.0, 1.0))  # the box is of no account
+    after = network.refine(frame, before)
+    np.testing.assert_allclose(after.landmarks, 2 * (SEEN * 128 - 0.5) + (200, 100), atol=0.6)
+    assert network.points(frame, before)[1] == pytest.approx(0.993, abs=0.01)
+
+
 @pytest.mark.parametrize('roll_deg', [-70, -20, 15, 90])
 def test_the_crop_turns_with_the_face(tmp_path, frame, roll_deg):
     write_tiny('pfld_98', tmp_path / 'tiny.onnx')

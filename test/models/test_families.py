@@ -29,8 +29,8 @@ def read(tmp_path):
 def test_the_mission_s_families_are_there():
     families = catalogue().families
     roles = {role: [f.name for f in families.values() if f.role is role] for role in Role}
-    assert roles[Role.DETECTOR] == ['yolov4_tiny', 'yoloface', 'scrfd', 'retinaface', 'yunet']
-    assert roles[Role.LANDMARKS] == ['2dfan4', 'pfld_68', 'pfld_98', 'pfld_106']
+    assert roles[Role.DETECTOR] == ['yolov4_tiny', 'yolov4_tiny_points', 'yoloface', 'scrfd', 'retinaface', 'yunet']
+    assert roles[Role.LANDMARKS] == ['2dfan4', 'landmarks_68', 'pfld_68', 'pfld_98', 'pfld_106']
     assert roles[Role.RECOGNITION] == ['arcface']
     assert {'inswapper', 'hyperswap', 'ghost', 'simswap', 'hififace', 'uniface', 'blendswap', 'dfm'} <= set(
         roles[Role.SWAPPER]

@@ -23,7 +23,7 @@ from facefusion_ros.models.tiny import (
     write_tiny,
 )
 
-DETECTORS = ('yolov4_tiny', 'yoloface', 'scrfd', 'retinaface', 'yunet')
+DETECTORS = ('yolov4_tiny', 'yolov4_tiny_points', 'yoloface', 'scrfd', 'retinaface', 'yunet')
 
 
 def test_every_family_of_the_catalogue_has_one():
