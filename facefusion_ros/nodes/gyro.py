@@ -93,7 +93,7 @@ class Gyro(StageNode):
         self._slow = ''
         if self._load > MOST:
             self._slow = (
-                f'reading at {self._chip.plan.rate_hz:g} Hz takes {self._load:.0%} of a bus of {clock_hz / 1000:g} kHz: '
+                f'{self._chip.plan.rate_hz:g} samples a second take {self._load:.0%} of a {clock_hz / 1000:g} kHz bus: '
                 "speed up the bus (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt) or lower rate_hz"
             )
             self.get_logger().warning(self._slow)

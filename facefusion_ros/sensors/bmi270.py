@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,9 @@ _FIFO_WAKES_ITSELF = 0x02
 _ACCEL_GYRO_AND_TEMPERATURE = 0x0E
 _ACCEL_PRECISE = 0xA0
 _GYRO_PRECISE = 0xE0
-_PIECE_BYTES = 128
+_PIECE_BYTES = 256
 _INIT_POLLS = 30
+_MOST_RETRIES = 2
 
 # Rate, Hz -> code. The cut-off of the normal filter is some 0.4 of the rate.
 _RATES = {25.0: 0x06, 50.0: 0x07, 100.0: 0x08, 200.0: 0x09, 400.0: 0x0A, 800.0: 0x0B, 1600.0: 0x0C}
@@ -139,9 +141,7 @@ class Bmi270(Bmi160):
         self._sleep(0.0005)
         self._write(_INIT_CTRL, 0)
         for place in range(0, FIRMWARE_BYTES, _PIECE_BYTES):
-            word = place // 2
-            self._write(_INIT_ADDR_0, word & 0x0F, word >> 4)
-            self._write(_INIT_DATA, *firmware[place : place + _PIECE_BYTES])
+            self._write_program(place, firmware[place : place + _PIECE_BYTES])
         self._write(_INIT_CTRL, 1)
         for _ in range(_INIT_POLLS):
             self._sleep(0.005)
@@ -151,6 +151,16 @@ class Bmi270(Bmi160):
             raise Stalled(f'{self._name} does not take its program {self._firmware}: is it the one for this chip?')
         factor = self._surely(_GYR_CAS) & 0x7F
         self._cross_axis = (factor - 128 if factor & 0x40 else factor) / 512.0
+
+    def _write_program(self, place: int, piece: bytes) -> None:
+        word = place // 2
+        for _ in range(_MOST_RETRIES):  # a piece comes with its place and may come twice
+            with suppress(SensorError):
+                self._write(_INIT_ADDR_0, word & 0x0F, word >> 4)
+                self._write(_INIT_DATA, *piece)
+                return
+        self._write(_INIT_ADDR_0, word & 0x0F, word >> 4)
+        self._write(_INIT_DATA, *piece)
 
     def _waiting(self) -> int:
         return int.from_bytes(self._read(_FIFO_LENGTH, 2), 'little') & 0x3FFF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOLDEN = (5.0**0.5 - 1.0) / 2.0
-"""Reads spaced by a whole number of sample periods plus this part meet the chip's samples at evenly spread phases."""
+"""Whose multiples spread most evenly over one turn."""
 
 PERIOD_TOLERANCE = 0.04
 """How far a chip's period may be from its nominal one (as in Linux drivers/iio/common/inv_sensors)."""
@@ -21,12 +22,14 @@ _REMEMBERED_TOLERANCE = 1e-3
 _MOST_OBSERVATIONS = 384
 _LONGEST_WINDOW_NS = 6e9
 _FEWEST_OBSERVATIONS = 6
-_LOCKED_PERIODS = 0.08
+_LOCKED_PERIODS = 0.05
+_CERTAIN = 3.0
+_SLICES = np.linspace(0.0, 1.0, 9)
 _DRIFT_SPAN_NS = 4e9
 _DRIFT_WEIGHT = 1.0 / 256.0
 _LARGEST_DRIFT = 2e-4
 """Of the period, per second: twice what a chip does that warms up by 1 K a second."""
-_CONTRADICTED_PERIODS = 0.25
+_CONTRADICTED_PERIODS = 0.05
 _LOST_PERIODS = 5.0
 _LARGEST_DOUBT = 0.45
 # A chip tells its count in the last two of the transfer's five bytes.
@@ -39,17 +42,21 @@ class ChipClock:
 
     When a chip is found to hold its n-th sample and not yet the next, the n-th was taken before the answer came, and
     the next will be after the question was asked. Both hold however long the program slept or the bus took, so that a
-    late or slow read says less but never anything wrong. Of all straight lines from count to time that no read of the
-    last seconds contradicts, the loop takes the one in their middle; with n reads at evenly spread phases these leave
-    some 1/n of a period open, where an average of ages would leave 1/sqrt(n). A steady drift of the chip's oscillator,
-    as while it warms up, is learned from the period's own past and bends the lines; when it changes so that no line
-    is left, the oldest reads are forgotten.
+    late or slow read says less but never anything wrong. The loop takes the mean of all straight lines from count to
+    time that no read of the last seconds contradicts; with n reads at evenly spread phases these leave some 1/n of a
+    period open, where an average of ages would leave 1/sqrt(n). A steady drift of the chip's oscillator, as while it
+    warms up, is learned from the period's own past and bends the lines; when it changes so that no line is left, the
+    oldest reads are forgotten.
 
     The method is that of clock synchronisation between two hosts by the convex hull of message delays: A. Duda and
     others, "Estimating global time in distributed systems", ICDCS 1987.
+
+    :param period_s: the nominal period.
+    :param ahead: number of samples for which the beat has to hold without a further read.
     """
 
-    def __init__(self, period_s: float) -> None:
+    def __init__(self, period_s: float, ahead: int = 8) -> None:
+        self._ahead = float(ahead)
         self._nominal_ns = period_s * 1e9
         self._period_ns = self._nominal_ns
         self._tolerance = PERIOD_TOLERANCE
@@ -59,7 +66,8 @@ class ChipClock:
         self._begin = self._end = 0
         self._count = 0
         self._newest_ns = 0
-        self._slack_ns = float('inf')
+        self._lines = _UNKNOWN
+        self._steady = False
         self._transfer_ns = 0.0
         self._correction = 0.0
         self._gap = False
@@ -68,9 +76,8 @@ class ChipClock:
 
     @property
     def locked(self) -> bool:
-        """True once stamps are good to some hundredths of a period."""
-        enough = self._end - self._begin >= _FEWEST_OBSERVATIONS
-        return enough and not self._gap and self._slack_ns < _LOCKED_PERIODS * self._period_ns + self._transfer_ns
+        """True once stamps are good to some hundredths of a period, until the count or the beat is lost."""
+        return self._steady and not self._gap
 
     @property
     def period_s(self) -> float:
@@ -88,7 +95,7 @@ class ChipClock:
 
     def lose_beat(self) -> None:
         """Tell that the chip was started anew: its samples come at another phase, at almost the same period."""
-        if self.locked:
+        if self._steady:
             self._remember_period()
         self._forget()
 
@@ -97,7 +104,8 @@ class ChipClock:
         if not self.locked:
             return False
         newest_ns = samples * self._period_ns - (answered_ns - self._newest_ns)
-        spare_ns = _CONTRADICTED_PERIODS * self._period_ns
+        doubt_ns = _CERTAIN * self._lines.doubt(max(samples, 0))
+        spare_ns = min(_CONTRADICTED_PERIODS * self._period_ns + doubt_ns, _LARGEST_DOUBT * self._period_ns)
         return newest_ns > spare_ns or newest_ns + self._period_ns < asked_ns - answered_ns - spare_ns
 
     def advance(self, samples: int, asked_ns: int, answered_ns: int) -> None:
@@ -108,13 +116,14 @@ class ChipClock:
             self._observe(asked_ns, answered_ns)
             return
         since_ns = answered_ns - self._newest_ns
-        off = abs(samples - since_ns / self._period_ns)
+        early_ns = samples * self._period_ns - since_ns
+        late_ns = asked_ns - self._newest_ns - (samples + 1) * self._period_ns
         if self._gap or self.contradicts(samples, asked_ns, answered_ns):
             found = self._periods_since(asked_ns, answered_ns)
             if found is None:
                 return  # the beat before or after is as likely; the next read tells
             samples = found
-        elif off > _LOST_PERIODS + since_ns * self._tolerance / self._period_ns:
+        elif max(early_ns, late_ns) > _LOST_PERIODS * self._period_ns + abs(since_ns) * self._tolerance:
             self._forget()  # somebody set the host's clock
             samples = 0
         expected_ns = self._newest_ns + samples * self._period_ns
@@ -134,13 +143,9 @@ class ChipClock:
     def _periods_since(self, asked_ns: int, answered_ns: int) -> int | None:
         """Return how many samples were taken since the newest known one; None where that is not sure."""
         since_ns = answered_ns - self._newest_ns
-        span_ns = max(self._answered_ns[self._end - 1] - self._answered_ns[self._begin], 1)
-        sure_ns = min(self._slack_ns, self._period_ns)
-        doubt_ns = 0.5 * sure_ns + since_ns * min(sure_ns / span_ns, self._tolerance)
-        if since_ns < 0 or doubt_ns > _LARGEST_DOUBT * self._period_ns:
-            if self._slack_ns < self._period_ns:
-                self._remember_period()
-            self._forget()
+        doubt_ns = _CERTAIN * self._lines.doubt(since_ns / self._period_ns)
+        if since_ns < 0 or not self._steady or doubt_ns > _LARGEST_DOUBT * self._period_ns:
+            self.lose_beat()
             self._observe(asked_ns, answered_ns)
             return None
         least = int((asked_ns - self._newest_ns - doubt_ns) // self._period_ns)
@@ -153,7 +158,8 @@ class ChipClock:
 
     def _forget(self) -> None:
         self._begin = self._end = 0
-        self._slack_ns = float('inf')
+        self._lines = _UNKNOWN
+        self._steady = False
         self._gap = False
         self._past.clear()
         self._bend_ns = 0.0
@@ -182,21 +188,22 @@ class ChipClock:
             before = self._asked_ns[window] - answered_ns - bend
             after = self._answered_ns[window] - answered_ns - bend
             spread = self._tolerance * self._nominal_ns
-            period_ns, earliest, latest = _middle_line(
-                ages, before, after, self._nominal_ns - spread, self._nominal_ns + spread
-            )
-            if latest > earliest:
-                self._period_ns = period_ns
-                self._slack_ns = latest - earliest
+            lines = _lines_through(ages, before, after, self._nominal_ns - spread, self._nominal_ns + spread)
+            if lines is not None:
+                self._lines = lines
+                self._period_ns = lines.period_ns
                 self._transfer_ns = float((after - before).min())
                 late = (_COUNT_IS_TAKEN - 0.5) * self._transfer_ns
-                self._newest_ns = answered_ns + round(0.5 * (earliest + latest) + late)
+                self._newest_ns = answered_ns + round(lines.newest_ns + late)
+                good = lines.doubt(self._ahead) < _LOCKED_PERIODS * self._period_ns + 0.5 * self._transfer_ns
+                self._steady = self._steady or good
                 self._learn_drift(answered_ns)
                 return
             self._begin += max(1, (self._end - self._begin) // 8)
         # So few: the phase is not known, or was wrong.
         self._newest_ns = answered_ns - round(0.5 * self._period_ns)
-        self._slack_ns = float('inf')
+        self._lines = _UNKNOWN
+        self._steady = False
         if self._tolerance < PERIOD_TOLERANCE and self._end - self._begin == _FEWEST_OBSERVATIONS - 1:
             self._tolerance = min(2.0 * self._tolerance, PERIOD_TOLERANCE)
 
@@ -214,41 +221,69 @@ class ChipClock:
             self._past.popleft()
 
 
-def _middle_line(
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Mean and covariance of straight lines from count to time: time of count 0, and period."""
+
+    newest_ns: float
+    period_ns: float
+    phase_variance: float
+    covariance: float
+    period_variance: float
+
+    def doubt(self, counts: float) -> float:
+        """Return the standard deviation of the time of a later count, nanoseconds."""
+        variance = self.phase_variance + counts * (2.0 * self.covariance + counts * self.period_variance)
+        return float(max(variance, 0.0) ** 0.5)
+
+
+_UNKNOWN = _Lines(0.0, 0.0, float('inf'), 0.0, 0.0)
+
+
+def _lines_through(
     counts: NDArray[np.float64],
     asked: NDArray[np.float64],
     answered: NDArray[np.float64],
     shortest: float,
     longest: float,
-) -> tuple[float, float, float]:
-    """Find the period that leaves the phase the most room, and that room: the earliest and the latest time of count 0.
+) -> _Lines | None:
+    """Find the lines that no observation contradicts; None where there are none.
 
-    Sample n was taken before ``answered`` and sample n + 1 after ``asked``. The room is a concave, piecewise linear
-    function of the period; its maximum is where the tangents from both sides meet.
+    Sample n was taken before ``answered`` and sample n + 1 after ``asked``. For one period, these leave the time of
+    count 0 some room, a concave, piecewise linear function of the period. Newton's method finds where it ends on both
+    sides; from outside of a concave function it does not overshoot.
     """
 
-    def room(period: float) -> tuple[float, float, float]:
+    def room(period: float) -> tuple[float, float]:
         latest_of = answered - period * counts
         earliest_of = asked - period * (counts + 1.0)
         last, first = int(latest_of.argmin()), int(earliest_of.argmax())
-        return float(earliest_of[first]), float(latest_of[last]), float(counts[first] + 1.0 - counts[last])
+        return float(latest_of[last] - earliest_of[first]), float(counts[first] + 1.0 - counts[last])
 
-    left, right = shortest, longest
-    at_left, at_right = room(left), room(right)
-    if at_left[2] <= 0.0:
-        return left, *at_left[:2]
-    if at_right[2] >= 0.0:
-        return right, *at_right[:2]
-    middle, found = left, at_left
-    for _ in range(24):
-        room_left, room_right = at_left[1] - at_left[0], at_right[1] - at_right[0]
-        middle = (room_right - room_left + at_left[2] * left - at_right[2] * right) / (at_left[2] - at_right[2])
-        found = room(middle)
-        meeting = room_left + at_left[2] * (middle - left)
-        if found[2] == 0.0 or meeting - (found[1] - found[0]) < 1.0:  # nanosecond
-            break
-        if found[2] > 0.0:
-            left, at_left = middle, found
-        else:
-            right, at_right = middle, found
-    return middle, *found[:2]
+    ends = []
+    for start, towards in ((shortest, 1.0), (longest, -1.0)):
+        period = start
+        for _ in range(30):
+            left, slope = room(period)
+            if left > -1.0:  # nanosecond
+                break
+            if slope * towards <= 0.0:
+                return None
+            period -= left / slope
+        ends.append(period)
+    if ends[0] > ends[1]:
+        return None
+    periods = ends[0] + (ends[1] - ends[0]) * _SLICES
+    latest = (answered - periods[:, np.newaxis] * counts).min(axis=1)
+    earliest = (asked - periods[:, np.newaxis] * (counts + 1.0)).max(axis=1)
+    width = np.maximum(latest - earliest, 0.0) + 1e-3
+    weight = width / width.sum()
+    middle = 0.5 * (latest + earliest)
+    newest, period = float(weight @ middle), float(weight @ periods)
+    return _Lines(
+        newest,
+        period,
+        float(weight @ ((middle - newest) ** 2 + width**2 / 12.0)),
+        float(weight @ ((middle - newest) * (periods - period))),
+        float(weight @ (periods - period) ** 2),
+    )

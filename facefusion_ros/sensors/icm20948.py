@@ -65,7 +65,7 @@ class Icm20948(MotionChip):
     STARTUP_S = 0.06
     GYRO_NOISE = math.radians(0.015)
     ACCEL_NOISE = 230e-6 * STANDARD_GRAVITY
-    EXTRA_BYTES = 4 * 3 + 4
+    EXTRA_BYTES = 2 * 3 + 4
 
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
@@ -98,7 +98,7 @@ class Icm20948(MotionChip):
         )
 
     def _identify(self) -> None:
-        self._bus.write(self._address, (_BANK, 0))  # another program may have left it at any
+        self._choose(0)
         super()._identify()
 
     def _wake(self) -> None:
@@ -107,12 +107,14 @@ class Icm20948(MotionChip):
         self._write(_PWR_MGMT_1, _BEST_CLOCK)
 
     def _clear_fifo(self) -> None:
+        self._choose(0)
         self._write(_FIFO_EN, 0, 0)
         self._write(_FIFO_RST, _ALL_OF_FIFO)
         self._write(_FIFO_RST, 0)
         self._write(_FIFO_EN, 0, _GYRO_AND_ACCEL)
 
     def _waiting(self) -> int:
+        self._choose(0)
         return int.from_bytes(self._read(_FIFO_COUNT, 2), 'big')
 
     def _take(self, waiting: int) -> bytes:
@@ -128,19 +130,25 @@ class Icm20948(MotionChip):
     def _sleep_now(self) -> None:
         self._write(_PWR_MGMT_1, _ASLEEP)
 
-    # The bank is chosen anew each time: what the chip has may not be what was last chosen.
+    # Bank 0 is the one that is chosen, but for the moment that another is needed. What the chip has chosen may be
+    # something else, so it is told anew before each batch and asked after it.
+
+    def _choose(self, bank: int) -> None:
+        self._bus.write(self._address, (_BANK, bank << 4))
 
     def _write(self, register: int, *values: int) -> None:
         bank, register = divmod(register, 0x100)
-        self._bus.write(self._address, (_BANK, bank << 4))
+        if bank:
+            self._choose(bank)
         super()._write(register, *values)
         if bank:
-            self._bus.write(self._address, (_BANK, 0))
+            self._choose(0)
 
     def _read(self, register: int, length: int) -> bytes:
         bank, register = divmod(register, 0x100)
-        self._bus.write(self._address, (_BANK, bank << 4))
+        if bank:
+            self._choose(bank)
         data = super()._read(register, length)
         if bank:
-            self._bus.write(self._address, (_BANK, 0))
+            self._choose(0)
         return data

@@ -44,6 +44,8 @@ STANDARD_GRAVITY = 9.80665
 
 _SPARE_FRAMES = 3
 _STALLED_PERIODS = 20
+_HURRIED = 0.4
+"""Periods between reads while the beat is learned."""
 _BITS_PER_BYTE = 9
 _GYRO_JUMP = math.radians(2.0)
 _ACCEL_JUMP = 1.0
@@ -194,11 +196,12 @@ class MotionChip(ABC):
         self._clock = clock
         self._sleep = sleep
         self._nominal_s = 1.0 / self.plan.rate_hz
-        self._batch = max(1, round(self.settings.batch_s / self._nominal_s - GOLDEN))
-        self._beat = ChipClock(self._nominal_s)
+        self._batch = max(1, round(self.settings.batch_s / self._nominal_s - 0.5))
+        self._beat = ChipClock(self._nominal_s, ahead=max(32, 4 * self._batch))
         axes = 6 if self.HAS_ACCELEROMETER else 3
         self._sieve = Sieve[ImuSample](np.array([_GYRO_JUMP] * 3 + [_ACCEL_JUMP] * 3)[:axes])
         self._checks = 0
+        self._reads = 0
         self._filled_ns = 0
         self._doubtful = False
 
@@ -245,8 +248,12 @@ class MotionChip(ABC):
 
     @property
     def period_s(self) -> float:
-        """Seconds from one read to the next; not a whole number of samples, so that the phase can be learned."""
-        return (self._batch + GOLDEN) * self._nominal_s
+        """Seconds from one read to the next; changes, so that reads meet the chip's samples at all phases."""
+        # The phase moves by a part that itself grows by the golden ratio each time: a quadratic sequence, which spreads
+        # evenly whatever the chip's period turns out to be (H. Weyl, 1916). Equal steps would meet it in resonance.
+        part = self._reads * GOLDEN % 1.0
+        batch = self._batch + part if self._beat.locked else _HURRIED + _HURRIED * part
+        return batch * self._nominal_s
 
     @property
     def sample_period_s(self) -> float:
@@ -269,7 +276,7 @@ class MotionChip(ABC):
         sentinel = len(next(iter(self.plan.registers.values())))
         per_read = 2 * (3 + 2) + 3 + 3 + sentinel + self.EXTRA_BYTES
         samples = self.FRAME_BYTES * self.plan.rate_hz
-        return _BITS_PER_BYTE * (per_read / self.period_s + samples)
+        return _BITS_PER_BYTE * (per_read / ((self._batch + 0.5) * self._nominal_s) + samples)
 
     def start(self) -> None:
         """Find, reset and set up the chip, and check every setting; takes some 0.2 s."""
@@ -285,6 +292,7 @@ class MotionChip(ABC):
 
     def read(self) -> list[ImuSample]:
         """Return the samples in the FIFO; raises Overrun where they waited too long there."""
+        self._reads += 1
         try:
             if self._doubtful:
                 self._make_sure()
@@ -321,12 +329,16 @@ class MotionChip(ABC):
         waiting, asked_ns, answered_ns = self._ask()
         if waiting < self.FRAME_BYTES:
             self._check_stalled(answered_ns)
+            if not self._beat.contradicts(0, asked_ns, answered_ns):
+                self._beat.advance(0, asked_ns, answered_ns)  # that there is no new one yet tells as much
             return []
         data = self._take(waiting)
-        self._make_sure_of(asked_ns)
+        self._make_sure_of(waiting // self.FRAME_BYTES, asked_ns)
         counts = self._counts(data)
         if not len(counts):
             return []
+        if self.HAS_ACCELEROMETER and ((counts == -1).all(axis=1) | (counts == 0).all(axis=1)).any():
+            raise Garbled(f'{self._name} gives empty samples: check cable length, pull-ups and bus speed')
         self._filled_ns = answered_ns
         self._beat.advance(len(counts), asked_ns, answered_ns)
         return self._believed(counts) if self._beat.locked else []
@@ -345,7 +357,8 @@ class MotionChip(ABC):
                 raise Overrun(
                     f'{self._name} was not read for too long and its FIFO ran full: give this process more time'
                 )
-            if self._aligned(waiting) and not self._beat.contradicts(samples, asked_ns, answered_ns):
+            possible = samples == 0 or not self._beat.contradicts(samples, asked_ns, answered_ns)
+            if self._aligned(waiting) and possible:
                 return waiting, asked_ns, answered_ns
         raise Garbled(
             f'the FIFO of {self._name} cannot hold {waiting} bytes: check cable length, pull-ups and bus speed'
@@ -355,11 +368,15 @@ class MotionChip(ABC):
         """Whether the FIFO can hold so many bytes."""
         return waiting % self.FRAME_BYTES == 0
 
-    def _make_sure_of(self, asked_ns: int) -> None:
+    def _make_sure_of(self, taken: int, asked_ns: int) -> None:
         """Raise unless the data just read were the FIFO's, at their place in it, and the chip is as it should be."""
+        asked_left_ns = self._clock()
         left = self._waiting()
-        since = (self._clock() - asked_ns) * 1e-9 / self._nominal_s
-        if not self._aligned(left) or left // self.FRAME_BYTES > 1.1 * since + 1.0:
+        answered_ns = self._clock()
+        since = (answered_ns - asked_ns) * 1e-9 / self._nominal_s
+        samples = left // self.FRAME_BYTES
+        too_many = samples > 1.1 * since + 1.0 or self._beat.contradicts(taken + samples, asked_left_ns, answered_ns)
+        if too_many or not self._aligned(left):
             raise Garbled(f'the FIFO of {self._name} has lost its order: check cable length, pull-ups and bus speed')
         registers = list(self.plan.registers)
         self._check(registers[0])

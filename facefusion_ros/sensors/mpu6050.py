@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMPLRT_DIV = 0x19
+_CONFIG = 0x1A
 _FIFO_EN = 0x23
 _USER_CTRL = 0x6A
 _PWR_MGMT_1 = 0x6B
@@ -124,7 +125,7 @@ class Mpu6500(Mpu6050):
 
     NAME = 'MPU-6500'
     IDENTITIES = frozenset({0x70, 0x74, 0x78})
-    RESET_MARK = (_USER_CTRL, 0x00)
+    RESET_MARK = (_CONFIG, 0x00)
     FIFO_BYTES = 512
     STARTUP_S = 0.07
     GYRO_NOISE = math.radians(0.01)

@@ -26,9 +26,9 @@ class Sieve(Generic[Kept]):
 
     A sample is given at once where it lies on the line through the two before it, as nearly as those before did. One
     that does not is held: if the next agrees with it, the motion has jumped and both are given; if the next goes on
-    where the ones before left off, it was a slip of the bus and is dropped. Five in a row that agree
-    with nothing are motion so violent that there is nothing to judge it by, and all are given. Samples equal to the last in every
-    axis are held until one differs, and dropped where that takes too long.
+    where the ones before left off, it was a slip of the bus and is dropped. Five in a row that agree with nothing are
+    motion so violent that there is nothing to judge it by, and all are given. Samples equal to the last in every axis
+    are held until one differs, and dropped where that takes too long.
 
     :param least: (n,) deviation that is no jump in any case, by axis.
     """
@@ -69,7 +69,10 @@ class Sieve(Generic[Kept]):
                 self._drop_held()
             self._held.append((values, sample))
             return self._believe_held()
-        agrees = self._apart > 0 and bool(np.all(np.abs(values - self._held[-1][0]) <= 2.0 * self._limit))
+        agrees = self._apart > 0 and bool(np.all(np.abs(values - self._held[-1][0]) <= self._limit))
+        if agrees:  # with the last, and not with any before that
+            self.dropped += len(self._held) - 1
+            del self._held[:-1]
         self._held.append((values, sample))
         self._apart += 1
         return self._believe_held() if agrees or self._apart == _MOST_APART else []

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from facefusion_ros.sensors import motion_chips
+from facefusion_ros.sensors.bus import Bus
+from facefusion_ros.sim.i2c import EmulatedAdapter
+from facefusion_ros.sim.motion_chips import emulate_motion_chip
+
 BUS = 90
+UP = (0.0, 0.0, 9.80665)
 
 
 class ManualClock:
@@ -50,3 +58,49 @@ def read_for():
         return given
 
     return read
+
+
+MOTION_CHIPS = ('mpu6050', 'mpu6500', 'mpu9250', 'icm20948', 'lsm6dso', 'bmi088', 'bmi160', 'bmi270')
+
+
+class MotionWorld:
+    """A motion chip and its driver, moved as a function of seconds since the start."""
+
+    def __init__(self, chip, omega, force=lambda _: UP, settings=None, faults=(), driver_of=None, **options):
+        program = bytes(range(256)) * 32
+        Path('program').write_bytes(program)
+        self.clock = ManualClock()
+        since = self.clock.since_start
+        self.chip = emulate_motion_chip(
+            chip,
+            lambda time_s: omega(since(time_s)),
+            lambda time_s: force(since(time_s)),
+            clock=self.clock,
+            program=program,
+            **options,
+        )
+        self.adapter = EmulatedAdapter(BUS, [self.chip], faults, clock=self.clock)
+        name = driver_of or chip
+        firmware = {'firmware': 'program'} if name == 'bmi270' else {}
+        self.driver = motion_chips.MOTION_CHIPS[name](
+            Bus(BUS), 0, settings, clock=self.clock, sleep=self.clock.sleep, **firmware
+        )
+
+    def __enter__(self):
+        self.adapter.install()
+        return self
+
+    def __exit__(self, *_):
+        self.driver.close()
+        self.adapter.remove()
+
+
+@pytest.fixture(params=MOTION_CHIPS)
+def motion_chip(request):
+    """The name of each motion chip."""
+    return request.param
+
+
+@pytest.fixture(scope='session')
+def motion_world():
+    return MotionWorld

@@ -5,7 +5,8 @@ import pytest
 from smbus2 import SMBus, i2c_msg
 
 from facefusion_ros.sim.i2c import EmulatedAdapter
-from facefusion_ros.sim.mpu6050 import EmulatedMpu6050, Mpu6050Noise
+from facefusion_ros.sim.motion_chip import MotionNoise
+from facefusion_ros.sim.mpu6050 import EmulatedMpu6050
 
 ADDRESS = 0x68
 UP = (0.0, 0.0, 9.80665)
@@ -16,7 +17,7 @@ class Bench:
 
     def __init__(self, omega=lambda _: (0.0, 0.0, 0.0), force=lambda _: UP, *, noise=None, **chip):
         self.now_s = 0.0
-        noise = noise or Mpu6050Noise(0.0, 0.0)
+        noise = noise or MotionNoise(0.0, 0.0)
         self.chip = EmulatedMpu6050(omega, force, clock=self.clock, noise=noise, **chip)
         self.adapter = EmulatedAdapter(90, [self.chip], clock=self.clock)
 
@@ -156,7 +157,7 @@ def test_the_filter_delays_what_it_shows(dlpf, delay_s):
 
 def test_noise_comes_from_the_seed_and_not_from_how_it_is_read():
     def counts(steps, seed):
-        with Bench(noise=Mpu6050Noise(), seed=seed) as b:
+        with Bench(noise=EmulatedMpu6050.NOISE, seed=seed) as b:
             b.wake()
             data = b''
             for _ in range(steps):

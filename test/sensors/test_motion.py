@@ -1,0 +1,302 @@
+"""All motion chips: what they have in common is tested on each of them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from facefusion_ros.errors import SettingError
+from facefusion_ros.sensors.bus import (
+    Bus,
+    ChipReset,
+    Garbled,
+    NobodyAnswers,
+    Overrun,
+    SettingsLost,
+    Stalled,
+    TransferFailed,
+    WrongIdentity,
+)
+from facefusion_ros.sensors.motion import MotionSettings, not_above, not_below
+from facefusion_ros.sensors.motion_chips import MOTION_CHIPS
+from facefusion_ros.sim.faults import BusFault, SilentReset
+from facefusion_ros.sim.motion_chip import MotionNoise
+
+UP = np.array([0.0, 0.0, 9.80665])
+QUIET = MotionNoise(0.002, 1e-4)
+"""Far less than real, and yet no two samples are the same."""
+
+
+def gathered(given):
+    samples = [sample for samples in given for sample in samples]
+    stamps_s = np.array([s.stamp_ns for s in samples]) * 1e-9
+    return stamps_s, np.array([s.angular_velocity for s in samples]), np.array([s.specific_force for s in samples])
+
+
+def at_rest(_t_s):
+    return (0.0, 0.0, 0.0)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([125, 250, 500, 1000, 2000]),
+    st.sampled_from([2, 4, 8, 16]),
+    st.lists(st.floats(-0.99, 0.99), min_size=6, max_size=6),
+)
+def test_any_motion_within_range_is_read_to_one_count_and_the_noise(motion_world, read_for, motion_chip, dps, g, parts):
+    omega = np.radians(dps) * np.array(parts[:3])
+    force = 9.80665 * g * np.array(parts[3:])
+    wanted = MotionSettings(gyro_range_dps=dps, accel_range_g=g)
+    with motion_world(motion_chip, lambda _: omega, lambda _: force, wanted, noise=QUIET) as w:
+        assert w.driver.plan.gyro_range_dps >= dps
+        w.driver.start()
+        _, omegas, forces = gathered(read_for(w.driver, w.clock, 0.7))
+        assert len(omegas) > 20
+        assert np.abs(omegas - omega).max() <= w.driver.plan.gyro_scale + math.radians(0.15)
+        if w.driver.HAS_ACCELEROMETER:
+            assert np.abs(forces - force).max() <= w.driver.plan.accel_scale + 0.08
+
+
+def test_noise_is_what_the_variance_says(motion_world, read_for, motion_chip):
+    with motion_world(motion_chip, at_rest) as w:
+        w.driver.start()
+        given = read_for(w.driver, w.clock, 8.0)
+        _, omegas, forces = gathered(given)
+        sample = given[-1][-1]
+        assert omegas.var() == pytest.approx(sample.angular_velocity_variance, rel=0.12)
+        if w.driver.HAS_ACCELEROMETER:
+            assert (forces - UP).var() == pytest.approx(sample.specific_force_variance, rel=0.12)
+        else:
+            assert sample.specific_force_variance == -1.0
+        assert w.driver.dropped == 0
+
+
+def test_stamps_are_the_middle_of_what_the_filter_shows(motion_world, read_for, motion_chip):
+    """By the phase of a swing, as the emulation delays it: not by its own account of times."""
+    rng = np.random.default_rng(3)
+
+    def omega(t_s):
+        return (0.0, 0.0, 3.0 * math.sin(4.0 * math.pi * t_s))
+
+    with motion_world(motion_chip, omega, clock_error=0.02) as w:
+        w.driver.start()
+        stamps_s, omegas, _ = gathered(read_for(w.driver, w.clock, 6.0, lambda: 1e-3 * rng.random()))
+        angle = 4.0 * math.pi * np.array([w.clock.since_start(stamp) for stamp in stamps_s])
+        design = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        (sine, cosine), *_ = np.linalg.lstsq(design, omegas[:, 2], rcond=None)
+        assert abs(math.atan2(cosine, sine)) / (4.0 * math.pi) < 2e-4
+        assert np.all(np.diff(stamps_s) > 0.0)
+        rate_hz = w.driver.plan.rate_hz * 1.02
+        assert len(stamps_s) == pytest.approx((stamps_s[-1] - stamps_s[0]) * rate_hz + 1, abs=1)  # none missing
+        assert 1.0 / w.driver.sample_period_s == pytest.approx(rate_hz, rel=1e-3)
+
+
+def test_the_end_of_the_range_is_marked(motion_world, read_for, motion_chip):
+    wanted = MotionSettings(gyro_range_dps=250)
+    with motion_world(motion_chip, lambda t_s: (0.0, 0.0, 9.0 if t_s > 1.0 else 1.0), settings=wanted) as w:
+        w.driver.start()
+        samples = [s for given in read_for(w.driver, w.clock, 1.5) for s in given]
+        assert {sample.clipped for sample in samples} == {False, True}
+        for sample in samples:
+            assert sample.clipped == (sample.angular_velocity[2] > 1.1)
+
+
+def test_a_full_fifo_is_said_and_got_over(motion_world, read_for, motion_chip):
+    def omega(t_s):
+        return (0.2 * t_s, -0.2 * t_s, 0.1 * t_s)
+
+    with motion_world(motion_chip, omega, clock_error=0.02) as w:
+        w.driver.start()
+        read_for(w.driver, w.clock, 1.5)
+        for pause_s in (1.2, 3.0):
+            w.clock.sleep(pause_s)
+            with pytest.raises(Overrun, match=f'0x{w.chip.address:02x} on /dev/i2c-90'):
+                w.driver.read()
+            stamps_s, omegas, _ = gathered(read_for(w.driver, w.clock, 0.8))
+            t_s = np.array([w.clock.since_start(stamp) for stamp in stamps_s])
+            assert len(t_s) > 40
+            assert np.abs(omegas[:, 0] - 0.2 * t_s).max() < 0.02
+
+
+def test_a_reset_of_the_chip_is_seen_at_once(motion_world, read_for, motion_chip, make_clock):
+    at_s = make_clock.START_NS * 1e-9 + 1.5
+    with motion_world(motion_chip, at_rest) as w:
+        w.adapter.faults.append(SilentReset(w.chip.address, at_s))
+        w.driver.start()
+        with pytest.raises((ChipReset, SettingsLost, Garbled)):
+            read_for(w.driver, w.clock, 3.0)
+        assert w.clock.elapsed_s < 1.65
+        with pytest.raises(ChipReset, match='has reset itself'):
+            w.driver.read()
+        w.driver.start()
+        _, omegas, _ = gathered(read_for(w.driver, w.clock, 1.0))
+        assert len(omegas) > 80
+        assert np.abs(omegas).max() < 0.02
+
+
+def test_any_lost_setting_is_noticed(motion_world, read_for, motion_chip):
+    for register, values in MOTION_CHIPS[motion_chip].planned(MotionSettings()).registers.items():
+        for place, value in enumerate(values):
+            with motion_world(motion_chip, at_rest) as w:
+                w.driver.start()
+                read_for(w.driver, w.clock, 0.4)
+                w.driver._write(register + place, value ^ 0x08)
+                with pytest.raises((SettingsLost, ChipReset, Stalled, Garbled, Overrun)):
+                    read_for(w.driver, w.clock, 0.5)
+
+
+def test_a_chip_that_stops_or_freezes_is_noticed(motion_world, read_for, motion_chip):
+    for way, said in (('stopped', 'stopped giving samples'), ('stuck', 'same sample again and again')):
+        with motion_world(motion_chip, at_rest) as w:
+            w.driver.start()
+            read_for(w.driver, w.clock, 0.6)
+            setattr(w.chip, way, True)
+            began_s = w.clock.elapsed_s
+            with pytest.raises(Stalled, match=said):
+                read_for(w.driver, w.clock, 0.5)
+            assert w.clock.elapsed_s - began_s < 0.25
+
+
+def test_a_failed_transfer_does_not_tear_samples(motion_world, read_for, motion_chip):
+    """The FIFO may be half read when a transfer breaks off."""
+
+    class BreaksOff:
+        left = 0
+
+        def carry(self, message, chip, onward):
+            if self.left:
+                self.left -= 1
+                if not self.left:
+                    if message.length:
+                        chip.read(5)
+                    raise OSError(5, 'Input/output error')
+            return onward(message, chip)
+
+    fault = BreaksOff()
+    with motion_world(motion_chip, lambda _: (1.0, 2.0, 3.0), faults=[fault]) as w:
+        w.driver.start()
+        read_for(w.driver, w.clock, 0.8)
+        for message in range(1, 12):
+            fault.left = message
+            w.clock.sleep(w.driver.period_s)
+            try:
+                w.driver.read()
+            except TransferFailed:
+                assert not fault.left
+            fault.left = 0
+            _, omegas, _ = gathered(read_for(w.driver, w.clock, 0.2))
+            assert len(omegas) > 30
+            assert np.abs(omegas - (1.0, 2.0, 3.0)).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ('chip', 'driver_of', 'said'),
+    [
+        ('mpu6500', 'mpu6050', 'a MPU-6500 answers at 0x68 on /dev/i2c-90, not a MPU-6050: set chip:=mpu6500'),
+        ('mpu9250', 'mpu6500', 'a MPU-9250 answers at 0x68 on /dev/i2c-90, not a MPU-6500: set chip:=mpu9250'),
+        ('icm20948', 'bmi160', 'a ICM-20948 answers at 0x68 on /dev/i2c-90, not a BMI160: set chip:=icm20948'),
+        ('bmi270', 'bmi160', 'a BMI270 answers at 0x68 on /dev/i2c-90, not a BMI160: set chip:=bmi270'),
+        ('bmi160', 'bmi270', 'a BMI160 answers at 0x68 on /dev/i2c-90, not a BMI270: set chip:=bmi160'),
+    ],
+)
+def test_another_chip_is_named_with_what_to_set(motion_world, chip, driver_of, said):
+    with motion_world(chip, at_rest, driver_of=driver_of) as w:
+        with pytest.raises(WrongIdentity) as caught:
+            w.driver.start()
+        assert str(caught.value) == said
+
+
+def test_an_unknown_chip_is_not_written_to(motion_world, motion_chip):
+    with motion_world(motion_chip, at_rest, identity=0x5A) as w:
+        with pytest.raises(WrongIdentity, match='its identity is 0x5a'):
+            w.driver.start()
+        assert w.clock.elapsed_s == 0.0  # nothing was reset, or there would have been a wait
+
+
+def test_nobody_there_and_a_stuck_bus_are_told_apart(motion_world):
+    with motion_world('mpu6050', at_rest) as w:
+        driver = MOTION_CHIPS['mpu6050'](Bus(90), 0x69)
+        with pytest.raises(NobodyAnswers, match='0x69 on /dev/i2c-90'):
+            driver.start()
+        driver.close()
+        w.adapter.faults.append(BusFault(0.0))
+        with pytest.raises(TransferFailed):
+            w.driver.start()
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'got'),
+    [
+        ('mpu6050', 200.0),
+        ('icm20948', 225.0),
+        ('lsm6dso', 208.0),
+        ('bmi088', 200.0),
+        ('bmi160', 200.0),
+        ('bmi270', 200.0),
+    ],
+)
+def test_a_chip_takes_its_next_faster_rate(wanted, got):
+    assert MOTION_CHIPS[wanted].planned(MotionSettings(rate_hz=200.0)).rate_hz == got
+
+
+def test_the_filter_is_the_widest_under_half_the_rate_or_what_is_asked_for():
+    chip = MOTION_CHIPS['mpu6050']
+    assert chip.planned(MotionSettings()).gyro_bandwidth_hz == 98
+    assert chip.planned(MotionSettings(rate_hz=1000.0)).gyro_bandwidth_hz == 188
+    assert chip.planned(MotionSettings(bandwidth_hz=42.0)).gyro_bandwidth_hz == 42
+    assert chip.planned(MotionSettings(bandwidth_hz=1.0)).gyro_bandwidth_hz == 5
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [{'rate_hz': 5000.0}, {'gyro_range_dps': 4000.0}, {'accel_range_g': 40.0}],
+)
+def test_what_a_chip_cannot_do_is_refused_by_name(motion_chip, wrong):
+    (name,) = wrong
+    if motion_chip == 'bmi088' and name == 'accel_range_g':
+        return  # it has no accelerometer to set
+    with pytest.raises(SettingError, match=f'^{name} must be at most'):
+        MOTION_CHIPS[motion_chip].planned(MotionSettings(**wrong))
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [{'rate_hz': 0.0}, {'rate_hz': math.nan}, {'gyro_range_dps': -1.0}, {'bandwidth_hz': -1.0}, {'batch_s': 1.0}],
+)
+def test_settings_without_sense_are_refused_by_name(wrong):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        MotionSettings(**wrong)
+
+
+def test_choices():
+    assert not_below('x', 201.0, [100.0, 200.0, 400.0]) == 200.0  # as good as
+    assert not_below('x', 210.0, [100.0, 200.0, 400.0]) == 400.0
+    assert not_above(90.0, [50.0, 80.0, 100.0]) == 80.0
+    assert not_above(9.0, [50.0, 80.0]) == 50.0
+
+
+@pytest.mark.parametrize('rate_hz', [50.0, 1000.0])
+def test_other_rates(motion_world, read_for, motion_chip, rate_hz):
+    with motion_world(motion_chip, at_rest, settings=MotionSettings(rate_hz=rate_hz)) as w:
+        w.driver.start()
+        stamps_s, _, _ = gathered(read_for(w.driver, w.clock, 120.0 / rate_hz + 0.6))
+        assert len(stamps_s) > 60
+        assert np.diff(stamps_s) == pytest.approx(1.0 / w.driver.plan.rate_hz, rel=0.2)
+
+
+def test_the_bus_load_is_what_goes_over_the_wire(motion_world, read_for, motion_chip):
+    bytes_seen = []
+
+    class Meter:
+        def carry(self, message, chip, onward):
+            bytes_seen.append(1 + len(message.data) + message.length)
+            return onward(message, chip)
+
+    with motion_world(motion_chip, at_rest, faults=[Meter()]) as w:
+        w.driver.start()
+        read_for(w.driver, w.clock, 1.0)
+        bytes_seen.clear()
+        read_for(w.driver, w.clock, 4.0)
+        assert sum(bytes_seen) * 9 / 4.0 == pytest.approx(w.driver.bus_bits_per_s, rel=0.1)
