@@ -5,7 +5,7 @@ import pytest
 
 from training.faces import PERSONAS, Region, as_persona, persona, render, sample_identity, swapped
 from training.faces.head import pose_face
-from training.faces.parameters import Lamp, Light, Skin
+from training.faces.parameters import Beard, Hair, Lamp, Light, Skin
 from training.faces.rendering import FACE_REGIONS
 from training.faces.skin import tone_colour
 
@@ -38,6 +38,16 @@ def test_face_and_regions_and_depth_agree(drawn):
         assert r.face[inside].mean() > 0.9
         assert (r.mask <= r.alpha + 1e-3).all()
         assert r.mask[np.isin(r.region, [Region.CLOTH, Region.HAT, Region.GLASSES])].mean() < 0.5
+
+
+def test_short_hair_and_beard_are_not_taken_for_skin(plain):
+    wear = replace(plain.wear, hair=Hair(style='cropped', length=5.0))
+    drawn = render(replace(plain, wear=wear, identity=replace(plain.identity, beard=Beard('full', 6.0, 1.0))), 256)
+    y = round(float(drawn.landmarks[27, 1]))
+    crown = drawn.region[: y - 75][np.isfinite(drawn.depth[: y - 75])]
+    assert (crown == Region.HAIR).mean() > 0.97
+    chin = drawn.landmarks[[6, 10]].mean(0).round().astype(int)
+    assert drawn.region[chin[1] - 2, chin[0]] == Region.BEARD
 
 
 def test_the_nose_is_nearest_and_the_ears_are_farther(drawn_plain):

@@ -96,7 +96,7 @@ def render(
     around = np.empty((fine // 2, fine // 2), np.float32)
     hidden_light(depth, max(2.0, 14.0 / pixel), around)
     image, albedo, facing = (np.zeros((fine, fine, 3), np.float32) for _ in range(3))
-    marks = np.zeros((fine, fine, 2), np.float32)
+    marks = np.zeros((fine, fine, 3), np.float32)
     light = lighting(p.light, subject.vertex, subject.triangles, skin_triangles())
     around = np.asarray(cv2.blur(around, (3, 3)), np.float32)
     canvas = Canvas(depth, front, around, image, albedo, facing, marks)
@@ -104,6 +104,8 @@ def render(
     seen = front >= 0
     region = np.where(seen, subject.region[front], np.int8(Region.BACKGROUND)).astype(np.uint8)
     region[(marks[..., 0] > 0.35) & (region == Region.SKIN)] = Region.BROW
+    region[marks[..., 2] > 0.5] = Region.HAIR
+    region[marks[..., 2] < -0.5] = Region.BEARD
     covering = _COVERS[region]
     if subject.panes is not None and p.wear.glasses is not None:
         near, which = np.full((fine, fine), FAR, np.float32), np.full((fine, fine), -1, np.int32)

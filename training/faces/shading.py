@@ -88,7 +88,8 @@ class Look(NamedTuple):
 
 class Canvas(NamedTuple):
     """What is read: depth, front (H, W) of `raster.rasterise`, around (H/2, W/2) of `light.hidden_light`. What is
-    written: image, albedo, facing (H, W, 3), and marks (H, W, 2): how much is brow, how much a swapper changes.
+    written: image, albedo, facing (H, W, 3), and marks (H, W, 3): how much is brow, how much a swapper changes, and
+    how much of the skin hair covers (of a beard: less than 0).
     """  # noqa: D205 - one sentence
 
     depth: Floats
@@ -241,6 +242,7 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
                     cover = 1.0 if hairy >= 0.95 else _clamped(hairy * 1.5 - 0.25 + 0.22 * grain)
                     tone = max(0.45, 1.0 + 0.16 * grain)
                     colour = _mix(colour, _scaled(look.hair, tone, tone, tone), cover)
+                    canvas.marks[y, x, 2] = -cover if v < -12 and abs(u) < 101 else cover
                 if look.ceramic > 0:
                     gold = _read(drawings.ornaments[0], 256.0 + 2 * u, 200.0 - 2 * v)
                     colour = _mix(colour, look.metal, gold)
