@@ -180,6 +180,7 @@ def turn(yaw: float, pitch: float, roll: float) -> Floats:
     return np.asarray(about_z @ about_x @ about_y, np.float32)
 
 
+@cache
 def body_share() -> Floats:
     """Return (V,) how far each vertex follows the body rather than the head."""
     h = head()

@@ -180,24 +180,39 @@ def _gather(subject: Subject, p: FaceParameters, size: int) -> Floats:
     subject.add(before, h.triangles, region, material, colour, plane=plane, wet=wet, cover=covered)
     _add_eyes(subject, p, posed, with_head, head_turn)
     _add_lashes(subject, p.identity.eyes, posed, with_head)
-    neck = np.abs(posed.position[: h.skin_count, 0][np.abs(h.plane[: h.skin_count, 1] + 170) < 1]).max()
+    neck = np.abs(posed.position[_neck(), 0]).max()
     subject.add_piece(wear.clothes(p.wear, float(neck)).at(with_body), Region.CLOTH)
     _add_hair(subject, p, posed, with_head, beard, size)
     _add_worn(subject, p, posed, with_head)
     return before
 
 
-def _add_eyes(subject: Subject, p: FaceParameters, posed: Posed, with_head: Placed, head_turn: Floats) -> None:
-    """Add the eyeballs, each turned to where it looks; they converge a little."""
+@cache
+def _ball() -> tuple[Floats, Floats, Floats]:
+    """Return directions (n, 3) over the front of an eyeball, and how much lids and corners hide of each, (n,)."""
     u, v = np.meshgrid(
         np.linspace(0, 0.56 * np.pi, _BALL_ROWS),
         np.linspace(0, 2 * np.pi, _BALL_COLUMNS, endpoint=False),
         indexing='ij',
     )
-    d = np.stack([np.sin(u) * np.cos(v), np.sin(u) * np.sin(v), np.cos(u)], -1).reshape(-1, 3).astype(np.float32)
+    d = np.stack([np.sin(u) * np.cos(v), np.sin(u) * np.sin(v), np.cos(u)], -1).reshape(-1, 3)
+    lid = 0.45 * bump(d[:, 0], d[:, 1] - 0.62, 0, 0, 1.2, 0.3)
+    corner = 0.35 * np.clip(np.abs(d[:, 0]) - 0.55, 0, 1)
+    return d.astype(np.float32), lid.astype(np.float32), corner.astype(np.float32)
+
+
+@cache
+def _neck() -> NDArray[np.int64]:
+    """Return the vertices around the narrowest part of the neck."""
+    h = head()
+    return np.flatnonzero(np.abs(h.plane[: h.skin_count, 1] + 170) < 1)
+
+
+def _add_eyes(subject: Subject, p: FaceParameters, posed: Posed, with_head: Placed, head_turn: Floats) -> None:
+    """Add the eyeballs, each turned to where it looks; they converge a little."""
+    d, hidden, corner = _ball()
     # The lids and their lashes keep light from the upper part and the corners of the white.
-    lid = 0.45 * bump(d[:, 0], d[:, 1] - 0.62, 0, 0, 1.2, 0.3) * (0.6 + 0.8 * p.identity.eyes.lashes)
-    open_ = np.clip(1.0 - lid - 0.35 * np.clip(np.abs(d[:, 0]) - 0.55, 0, 1), 0.2, 1).astype(np.float32)
+    open_ = np.clip(1.0 - (0.6 + 0.8 * p.identity.eyes.lashes) * hidden - corner, 0.2, 1)
     triangles = grid_triangles(_BALL_ROWS, _BALL_COLUMNS, closed=True)
     for centre, radius, side in zip(posed.eye_centre, posed.eye_radius, (-1, 1), strict=True):
         gaze = turn(p.expression.gaze_yaw - 1.5 * side, p.expression.gaze_pitch, 0.0)
