@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,15 @@ from facefusion_ros.sim.motion_chips import emulate_motion_chip
 
 BUS = 90
 UP = (0.0, 0.0, 9.80665)
+
+# All that Adafruit's drivers need of CircuitPython; Blinka, which has it too, would bring half a dozen libraries along.
+for module, names in {
+    'micropython': {'const': lambda value: value},
+    'busio': {'I2C': object},
+    'circuitpython_typing': {'ReadableBuffer': bytes, 'WriteableBuffer': bytearray},
+    'circuitpython_typing.device_drivers': {'I2CDeviceDriver': object},
+}.items():
+    sys.modules.setdefault(module, types.SimpleNamespace(**names))
 
 
 class ManualClock:
@@ -104,3 +115,40 @@ def motion_chip(request):
 @pytest.fixture(scope='session')
 def motion_world():
     return MotionWorld
+
+
+class BusIo:
+    """What CircuitPython calls ``busio.I2C``, on an emulated adapter."""
+
+    def __init__(self, adapter):
+        self.adapter = adapter
+
+    def try_lock(self):
+        return True
+
+    def unlock(self):
+        pass
+
+    def writeto(self, address, buffer, *, start=0, end=None):
+        self.adapter.transact([(address, bytes(buffer[start:end]))])
+
+    def readfrom_into(self, address, buffer, *, start=0, end=None):
+        length = len(buffer[start:end])
+        buffer[start : start + length] = self.adapter.transact([(address, length)])[-1]
+
+    def writeto_then_readfrom(
+        self, address, out_buffer, in_buffer, *, out_start=0, out_end=None, in_start=0, in_end=None
+    ):
+        length = len(in_buffer[in_start:in_end])
+        out = bytes(out_buffer[out_start:out_end])
+        in_buffer[in_start : in_start + length] = self.adapter.transact([(address, out), (address, length)])[-1]
+
+
+@pytest.fixture(scope='session')
+def theirs():
+    """Make the bus on which a driver of CircuitPython finds a chip."""
+
+    def make(clock, chip):
+        return BusIo(EmulatedAdapter(BUS, [chip], clock=clock))
+
+    return make

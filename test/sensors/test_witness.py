@@ -1,7 +1,6 @@
 """Adafruit's drivers, written by others for real chips, on our emulated chips: they read what ours read."""
 
 import importlib
-import sys
 import types
 
 import pytest
@@ -18,44 +17,9 @@ from facefusion_ros.sim.vishay import EmulatedVeml7700
 
 pytest.importorskip('adafruit_bus_device', reason='pip install --no-deps --requirement requirements/witness.txt')
 
-# All that the drivers need of CircuitPython; Blinka, which has it too, would bring half a dozen libraries along.
-for module, names in {
-    'micropython': {'const': lambda value: value},
-    'busio': {'I2C': object},
-    'circuitpython_typing': {'ReadableBuffer': bytes, 'WriteableBuffer': bytearray},
-    'circuitpython_typing.device_drivers': {'I2CDeviceDriver': object},
-}.items():
-    sys.modules.setdefault(module, types.SimpleNamespace(**names))
 adafruit_bh1750, adafruit_tcs34725, adafruit_tsl2591, adafruit_veml7700 = (
     importlib.import_module(f'adafruit_{chip}') for chip in ('bh1750', 'tcs34725', 'tsl2591', 'veml7700')
 )
-
-
-class BusIo:
-    """What CircuitPython calls ``busio.I2C``, on an emulated adapter."""
-
-    def __init__(self, adapter):
-        self.adapter = adapter
-
-    def try_lock(self):
-        return True
-
-    def unlock(self):
-        pass
-
-    def writeto(self, address, buffer, *, start=0, end=None):
-        self.adapter.transact([(address, bytes(buffer[start:end]))])
-
-    def readfrom_into(self, address, buffer, *, start=0, end=None):
-        length = len(buffer[start:end])
-        buffer[start : start + length] = self.adapter.transact([(address, length)])[-1]
-
-    def writeto_then_readfrom(
-        self, address, out_buffer, in_buffer, *, out_start=0, out_end=None, in_start=0, in_end=None
-    ):
-        length = len(in_buffer[in_start:in_end])
-        out = bytes(out_buffer[out_start:out_end])
-        in_buffer[in_start : in_start + length] = self.adapter.transact([(address, out), (address, length)])[-1]
 
 
 @pytest.fixture
@@ -82,16 +46,11 @@ def ours(clock, make, chip):
     return readings[-1]
 
 
-def theirs(clock, chip):
-    """The bus on which their driver finds a chip."""
-    return BusIo(EmulatedAdapter(90, [chip], clock=clock))
-
-
 LUX = (3.0, 40.0, 310.0, 2500.0, 9000.0)
 
 
 @pytest.mark.parametrize('lux', LUX)
-def test_bh1750(clock, lux):
+def test_bh1750(clock, theirs, lux):
     driver = adafruit_bh1750.BH1750(theirs(clock, EmulatedBh1750(lambda _: lux, clock=clock)))
     clock.sleep(0.2)
     seen = ours(clock, Bh1750, EmulatedBh1750(lambda _: lux, clock=clock)).lux
@@ -99,7 +58,7 @@ def test_bh1750(clock, lux):
 
 
 @pytest.mark.parametrize('lux', LUX)
-def test_veml7700(clock, lux):
+def test_veml7700(clock, theirs, lux):
     driver = adafruit_veml7700.VEML7700(theirs(clock, EmulatedVeml7700(lambda _: lux, clock=clock)))
     driver.light_gain, driver.light_integration_time = driver.ALS_GAIN_1_8, driver.ALS_50MS
     clock.sleep(1.0)
@@ -110,7 +69,7 @@ def test_veml7700(clock, lux):
 
 @pytest.mark.parametrize('infrared', [0.1, 0.25, 0.5])
 @pytest.mark.parametrize('lux', LUX)
-def test_tsl2591(clock, lux, infrared):
+def test_tsl2591(clock, theirs, lux, infrared):
     driver = adafruit_tsl2591.TSL2591(theirs(clock, EmulatedTsl2591(lambda _: lux, clock=clock, infrared=infrared)))
     driver.gain = adafruit_tsl2591.GAIN_LOW if lux > 1000.0 else adafruit_tsl2591.GAIN_MED
     clock.sleep(1.0)
@@ -127,7 +86,7 @@ def test_tsl2591(clock, lux, infrared):
 
 @pytest.mark.parametrize('cct_k', [2700.0, 4000.0, 6500.0])
 @pytest.mark.parametrize('lux', LUX[1:])
-def test_tcs34725(clock, lux, cct_k):
+def test_tcs34725(clock, theirs, lux, cct_k):
     driver = adafruit_tcs34725.TCS34725(theirs(clock, EmulatedTcs34725(lambda _: lux, lambda _: cct_k, clock=clock)))
     driver.gain, driver.integration_time = (4 if lux < 3000.0 else 1), 50.5
     reading = ours(clock, Tcs34725, EmulatedTcs34725(lambda _: lux, lambda _: cct_k, clock=clock))
