@@ -106,7 +106,7 @@ def _bag(bag: Path, topic: str | None) -> Pictures:
             if message.topic != camera or number not in wanted:
                 continue
             with suppress(FacefusionError):
-                yield picture_of(message)
+                yield picture_of(message)[0]
 
     return Pictures(count, total.hexdigest(), f'pictures on {camera} of {bag}', read)
 

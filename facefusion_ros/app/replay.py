@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
+from sensor_msgs.msg import CameraInfo, Illuminance, Imu
 
+from facefusion_ros.app.bag.pictures import camera_topic, picture_of
 from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.app.contact_sheet import contact_sheet, write_png
 from facefusion_ros.app.offline import OfflinePipeline
@@ -22,7 +23,7 @@ from facefusion_ros.displays.file import VideoFile
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.frame import Frame, FrameInfo
 from facefusion_ros.personas.patches import PatchMaker
-from facefusion_ros.ros.image import from_camera_info, from_compressed, from_image
+from facefusion_ros.ros.image import from_camera_info
 from facefusion_ros.ros.messages import angular_velocity, from_time
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from facefusion_ros.faces.network import NetworkDetector
     from facefusion_ros.personas.patches import PatchSettings
 
-RAW, JPEG = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 SHEET_PAIRS = 12
 
 
@@ -109,7 +109,7 @@ def _replay(
     write_frames: bool,
 ) -> int:
     reader = BagReader(bag)
-    camera = _camera_topic(reader, topic)
+    camera = camera_topic(reader, topic)
     out.mkdir(parents=True, exist_ok=True)
     frames_folder = out / 'frames' if write_frames else None
     if frames_folder is not None:
@@ -149,34 +149,13 @@ def _replay(
     return 0
 
 
-def _camera_topic(reader: BagReader, topic: str | None) -> str:
-    pictures = sorted(name for name, kind in reader.topics.items() if kind in {RAW, JPEG})
-    if topic is not None:
-        if topic not in pictures:
-            message = f'the bag has no pictures on {topic}; it has {", ".join(pictures) or "none at all"}'
-            raise FacefusionError(message)
-        return topic
-    cameras = [name for name in pictures if '/output/' not in f'/{name}']
-    if not cameras:
-        message = (
-            f'the bag has no camera pictures (sensor_msgs/Image or CompressedImage); it has {sorted(reader.topics)}'
-        )
-        raise FacefusionError(message)
-    return min(cameras, key=lambda name: (name.endswith('/compressed'), name))
-
-
 def _take_picture(run: _Run, message: Message) -> None:
     try:
-        if message.type_name == RAW:
-            image = deserialize_message(message.cdr, Image)
-            picture = from_image(image)
-        else:
-            image = deserialize_message(message.cdr, CompressedImage)
-            picture = from_compressed(image)
+        picture, stamp_ns = picture_of(message)
     except FacefusionError:
         run.unreadable += 1
         return
-    run.take(picture, from_time(image.header.stamp))
+    run.take(picture, stamp_ns)
 
 
 def _take_reading(pipeline: OfflinePipeline, message: Message, namespace: str) -> None:

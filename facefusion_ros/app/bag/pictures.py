@@ -9,6 +9,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from facefusion_ros.app.bag.errors import BagError
 from facefusion_ros.ros.image import from_compressed, from_image
+from facefusion_ros.ros.messages import from_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +38,11 @@ def camera_topic(reader: BagReader, topic: str | None = None) -> str:
     return min(cameras, key=lambda name: (name.endswith('/compressed'), name))
 
 
-def picture_of(message: Message) -> NDArray[np.uint8]:
-    """Decode a picture, (height, width, 3) BGR uint8. Raises ImageError where it cannot be."""
-    if message.type_name == RAW:
-        return from_image(deserialize_message(message.cdr, Image))
-    return from_compressed(deserialize_message(message.cdr, CompressedImage))
+def picture_of(message: Message) -> tuple[NDArray[np.uint8], int]:
+    """Decode a picture: (height, width, 3) BGR uint8, and its stamp in nanoseconds.
+
+    Raises ImageError where it cannot be decoded.
+    """
+    kind, decode = (Image, from_image) if message.type_name == RAW else (CompressedImage, from_compressed)
+    picture = deserialize_message(message.cdr, kind)
+    return decode(picture), from_time(picture.header.stamp)
