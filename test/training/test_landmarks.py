@@ -123,7 +123,9 @@ def test_covered_points_are_not_seen(plain, drawn):
     assert covered.visible[17:27].all()
     for picture in drawn:
         at = np.clip(picture.landmarks.round().astype(int), 0, 127)
-        hidden = picture.region[at[:, 1], at[:, 0]] == Region.OCCLUDER
+        # Well inside what covers them: at its edge a point may be seen beside it.
+        inner = cv2.erode((picture.region == Region.OCCLUDER).astype(np.uint8), np.ones((5, 5), np.uint8))
+        hidden = inner[at[:, 1], at[:, 0]] > 0
         assert not (hidden & picture.visible)[17:].any()
 
 

@@ -305,7 +305,7 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
     """Draw an expression: often calm, often a smile, sometimes speech, shouting, or a grimace."""
     k = s.expression
     e = Expression()
-    mood = rng.choice(['calm', 'smile', 'grin', 'speech', 'wide', 'grimace'], p=[0.22, 0.16, 0.30, 0.18, 0.07, 0.07])
+    mood = rng.choice(['calm', 'smile', 'grin', 'speech', 'wide', 'grimace'], p=[0.25, 0.18, 0.29, 0.16, 0.05, 0.07])
     u = rng.uniform
     if mood == 'smile':
         v = float(u(0.2, 0.9))
@@ -318,13 +318,13 @@ def sample_expression(rng: Rng, s: Settings) -> Expression:
             smile_right=v + rng.normal(0, 0.06),
             upper_raise=float(u(0.25, 0.9)),
             lower_drop=float(u(0.1, 0.8)),
-            jaw=float(u(0, 9) if rng.random() < 0.8 else u(9, 18)),
+            jaw=float(u(0, 6) if rng.random() < 0.85 else u(6, 16)),
             squint=float(u(0, 1)),
         )
     elif mood == 'speech':
         e = replace(
             e,
-            jaw=float(abs(rng.normal(0, 7))),
+            jaw=float(abs(rng.normal(0, 5))),
             pucker=float(max(0, rng.normal(0.1, 0.4))),
             upper_raise=float(u(0, 0.5)),
             lower_drop=float(u(0, 0.7)),

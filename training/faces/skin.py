@@ -52,10 +52,10 @@ _LIP = np.array(
     ],
     np.float64,
 )
-BROW_LINE = ((10.8, 14.6), (22.5, 19.2), (36.0, 22.2), (49.0, 20.8), (60.5, 13.6))
+BROW_LINE = ((10.8, 14.6), (22.5, 19.2), (36.0, 22.2), (50.0, 20.8), (63.5, 13.4))
 """Middle line of a brow on the unfolded face, the half with x > 0."""
 BROW_STYLES = 12
-BROW_BOX = (4.0, 4.0, 64.0, 36.0)
+BROW_BOX = (4.0, 4.0, 70.0, 36.0)
 """Left, bottom, right, top of the drawings of brows on the unfolded face, mm."""
 BROW_SCALE = 5
 """Pixels per mm of the drawings."""
