@@ -66,8 +66,8 @@ def _range(measurement_time: int, low: float, high: float) -> Range:
 
 
 RANGES = (
-    _range(254, low=0.0, high=530.0),
-    _range(69, low=72.0, high=54_000.0),
+    _range(254, low=0.0, high=150.0),
+    _range(69, low=24.0, high=54_000.0),
     _range(31, low=19_000.0, high=float('inf')),
 )
 """From sensitive and slow (0.23 lux per count, 0.44 s) to 121 klx (1.9 lux per count, 54 ms)."""

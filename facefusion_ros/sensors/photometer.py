@@ -30,6 +30,8 @@ _STALLED_AFTER = 2.0
 _SLOWEST_AFTER_CHANGE = 2.0
 _LOST_AFTER_S = 1.0
 _FEW_COUNTS = 2
+_SAME, _SAME_STEPS = 0.1, 4.0
+"""How far counts of the same light in two ranges may be apart: a part of them, and steps of rounding and noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,15 @@ class Light:
     cct_k: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A reading that may be an old one."""
+
+    reading: LightReading
+    count: int
+    used: Range
+
+
 class Photometer(ABC):
     """A light sensor with registers, measured with once at a time.
 
@@ -97,7 +108,7 @@ class Photometer(ABC):
     NAME: ClassVar[str]
     ADDRESS: ClassVar[int]
     RANGES: ClassVar[tuple[Range, ...]]
-    """From sensitive to insensitive."""
+    """From sensitive to insensitive; the last is never stayed in."""
     FIRST_RANGE: ClassVar[int] = 1
     COMMAND: ClassVar[int] = 0
     """Bits that go with a register's number."""
@@ -110,8 +121,8 @@ class Photometer(ABC):
     """What registers hold after power-on; 0, where a register is not named."""
     CHECKED: ClassVar[Settings] = ()
     """Bits of a register that stay as written; all, where a register is not named."""
-    READY: ClassVar[tuple[int, int] | None] = None
-    """Register and bit that tell that a measurement has ended; None where nothing does."""
+    READY: ClassVar[tuple[int, int, int] | None] = None
+    """Register, and what its bits (mask and value) hold when a measurement has ended; None where nothing tells."""
     DATA: ClassVar[tuple[tuple[int, int], ...]]
     """First registers of the result and numbers of bytes to read there."""
     SLEEP: ClassVar[Settings]
@@ -136,7 +147,7 @@ class Photometer(ABC):
         self._measuring = False
         self._settled = False
         self._last = b''
-        self._doubted: LightReading | None = None
+        self._doubted: Doubted | None = None
         self._next = self._index
 
     @abstractmethod
@@ -147,9 +158,13 @@ class Photometer(ABC):
     def _greatest(self, data: bytes) -> int:
         """Return the greatest count in the result's bytes."""
 
-    def _other_range(self, greatest: int) -> int:  # noqa: ARG002 - for chips that need to know
-        """Return a range in which the light that has this count must give another result."""
-        return self._index + 1 if self._index + 1 < len(self.RANGES) else self._index - 1
+    def _other_range(self, data: bytes) -> int:  # noqa: ARG002 - for chips that need to know
+        """Return a range in which the light that gave this result gives another, and none that is full."""
+        return self._index + 1
+
+    def _step(self, used: Range, count: int) -> float:  # noqa: ARG002 - for chips whose counts are not all alike
+        """Return the difference between a count and the next in a range."""
+        return 1.0
 
     @property
     def range(self) -> Range:
@@ -190,6 +205,7 @@ class Photometer(ABC):
             return []
         if self.READY is not None and not self._ready():
             if elapsed_s > _STALLED_AFTER * self._wait_s:
+                self._check()
                 self._measuring = False
                 raise Stalled(f'the {self.NAME} at {self._where} does not finish its measurement: check its supply')
             self._due_ns = now_ns + round(_POLL_S * 1e9)
@@ -214,8 +230,9 @@ class Photometer(ABC):
             if repeated:
                 self._measuring = False
                 raise Stalled(f'the {self.NAME} at {self._where} always shows the same: it measures no more')
+            confirmed = self._confirms(greatest, used, doubted)
             self._begin()  # in the range of the reading that was doubted
-            return [doubted]
+            return [doubted.reading] if confirmed else []
         if greatest >= used.full_count:
             return self._saturated()
         self._next = choose_range(self.RANGES, greatest, self._index)
@@ -226,11 +243,18 @@ class Photometer(ABC):
         reading = LightReading(middle_ns, light.lux, light.variance, light.cct_k)
         if repeated and greatest > _FEW_COUNTS:
             # Perhaps the light is the same to a count, perhaps the chip has stopped: another range must tell.
-            self._begin(self._other_range(greatest))
-            self._doubted = reading
+            self._begin(self._other_range(data))
+            self._doubted = Doubted(reading, greatest, used)
             return []
         self._begin()
         return [reading]
+
+    def _confirms(self, count: int, used: Range, doubted: Doubted) -> bool:
+        """Tell whether a count in another range is of the same light."""
+        ratio = used.sensitivity / doubted.used.sensitivity
+        steps = self._step(used, count) + ratio * self._step(doubted.used, doubted.count)
+        near = abs(count - ratio * doubted.count) <= _SAME * ratio * doubted.count + _SAME_STEPS * steps
+        return near and count < used.full_count
 
     def _saturated(self) -> list[LightReading]:
         least_sensitive = max(index for index, each in enumerate(self.RANGES) if each.low < float('inf'))
@@ -279,9 +303,9 @@ class Photometer(ABC):
     def _ready(self) -> bool:
         if self.READY is None:
             return True
-        register, bit = self.READY
+        register, mask, ended = self.READY
         answer = self._bus.write_read(self._address, (self.COMMAND | register,), self.WIDTH)
-        return bool(int.from_bytes(answer, self.ORDER) & bit)
+        return int.from_bytes(answer, self.ORDER) & mask == ended
 
     def _check(self) -> None:
         """Compare the registers with what was written; raises ChipReset or SettingsLost."""

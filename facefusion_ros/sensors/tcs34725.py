@@ -60,13 +60,14 @@ class Tcs34725(Photometer):
         _range(16, 42, low=2_000.0, high=27_000.0),
         _range(4, 21, low=1_000.0, high=13_000.0),
         _range(1, 21, low=1_500.0, high=float('inf')),
+        _range(1, 10, low=float('inf'), high=float('inf')),
     )
     FIRST_RANGE = 2
     COMMAND = 0xA0
     WIDTH = 1
     IDENTITY = ((_IDENTITY, (0x44, 0x4D)),)
     RESET = ((_TIME, 0xFF),)
-    READY = (_STATUS, _VALID)
+    READY = (_STATUS, _VALID, _VALID)
     DATA = ((_DATA, 8),)
     SLEEP = ((_ENABLE, 0),)
     WAKE_S = 0.0024

@@ -15,7 +15,6 @@ _POWER_ON, _MEASURE = 0x01, 0x02
 _VALID = 0x01
 _GAINS = {1: 0, 25: 1, 428: 2, 9876: 3}
 
-_INTEGRATION_MS = 100
 FULL_COUNT = 36_863
 """Of 100 ms; longer integrations go to 65535."""
 LUX_MS = 408.0
@@ -23,14 +22,14 @@ TOLERANCE = 0.2
 """Not in the datasheet; about what the formulae for different lamps differ by."""
 
 
-def _range(gain: int, low: float, high: float) -> Range:
+def _range(gain: int, low: float, high: float, milliseconds: int = 100) -> Range:
     return Range(
-        sensitivity=_INTEGRATION_MS * gain / LUX_MS,
-        integration_s=_INTEGRATION_MS * 1e-3,
+        sensitivity=milliseconds * gain / LUX_MS,
+        integration_s=milliseconds * 1e-3,
         low=low,
         high=high,
-        full_count=FULL_COUNT,
-        before=((_ENABLE, _POWER_ON), (_CONTROL, _GAINS[gain] << 4)),
+        full_count=FULL_COUNT if milliseconds == 100 else 0xFFFF,
+        before=((_ENABLE, _POWER_ON), (_CONTROL, _GAINS[gain] << 4 | milliseconds // 100 - 1)),
         begin=((_ENABLE, _POWER_ON | _MEASURE),),
     )
 
@@ -44,11 +43,12 @@ class Tsl2591(Photometer):
         _range(428, low=0.0, high=30_000.0),
         _range(25, low=1_000.0, high=30_000.0),
         _range(1, low=600.0, high=float('inf')),
+        _range(1, low=float('inf'), high=float('inf'), milliseconds=200),
     )
     COMMAND = 0xA0
     WIDTH = 1
     IDENTITY = ((_IDENTITY, (0x50,)),)
-    READY = (_STATUS, _VALID)
+    READY = (_STATUS, _VALID, _VALID)
     DATA = ((_DATA, 4),)
     SLEEP = ((_ENABLE, 0),)
 

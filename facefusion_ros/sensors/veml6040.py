@@ -46,8 +46,9 @@ class Veml6040(Photometer):
     NAME = 'VEML6040'
     ADDRESS = 0x10
     RANGES = (
-        _range(3, low=0.0, high=6_000.0),
-        _range(0, low=300.0, high=float('inf')),
+        _range(2, low=0.0, high=1_200.0),
+        _range(0, low=120.0, high=float('inf')),
+        _range(1, low=float('inf'), high=float('inf')),
     )
     DATA = ((_RED, 2), (_GREEN, 2), (_BLUE, 2), (_WHITE, 2))
     SLEEP = ((_CONFIGURATION, _SHUT_DOWN),)

@@ -67,6 +67,7 @@ class Veml7700(Photometer):
         _range(2.0, 400, low=0.0, high=800.0),
         _range(2.0, 100, low=60.0, high=50_000.0),
         _range(0.125, 50, low=600.0, high=float('inf')),
+        _range(0.125, 25, low=float('inf'), high=float('inf')),
     )
     RESET = ((_CONFIGURATION, _SHUT_DOWN),)
     DATA = ((_AMBIENT, 2),)
