@@ -144,7 +144,7 @@ class ChipClock:
         """Return how many samples were taken since the newest known one; None where that is not sure."""
         since_ns = answered_ns - self._newest_ns
         doubt_ns = _CERTAIN * self._lines.doubt(since_ns / self._period_ns)
-        if since_ns < 0 or not self._steady or doubt_ns > _LARGEST_DOUBT * self._period_ns:
+        if since_ns < 0 or not doubt_ns < _LARGEST_DOUBT * self._period_ns:
             self.lose_beat()
             self._observe(asked_ns, answered_ns)
             return None

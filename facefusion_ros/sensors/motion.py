@@ -204,6 +204,7 @@ class MotionChip(ABC):
         self._reads = 0
         self._filled_ns = 0
         self._doubtful = False
+        self._torn = False
 
         plan = self.plan
         self._scale = np.array([plan.gyro_scale] * 3 + [plan.accel_scale] * 3)[:axes]
@@ -288,6 +289,7 @@ class MotionChip(ABC):
             self._write(register, *values)
         self._sleep(self.STARTUP_S + 4.0 * self.plan.delay_s)
         self._beat.lose_beat()
+        self._torn = True
         self._make_sure()
 
     def read(self) -> list[ImuSample]:
@@ -312,15 +314,17 @@ class MotionChip(ABC):
     # The common part.
 
     def _make_sure(self) -> None:
-        """Begin with an empty FIFO and all settings as they should be."""
+        """Go on only with all settings as they should be, and with an empty FIFO where its order is in doubt."""
         self._doubtful = True
-        self._empty()
+        if self._torn:
+            self._empty()
         for register in self.plan.registers:
             self._check(register)
         self._doubtful = False
 
     def _empty(self) -> None:
         self._clear_fifo()
+        self._torn = False
         self._filled_ns = self._clock()
         self._beat.lose_count()
         self._sieve.interrupt()
@@ -332,6 +336,7 @@ class MotionChip(ABC):
             if not self._beat.contradicts(0, asked_ns, answered_ns):
                 self._beat.advance(0, asked_ns, answered_ns)  # that there is no new one yet tells as much
             return []
+        self._torn = True  # until it is known that all that was asked for was got
         data = self._take(waiting)
         self._make_sure_of(waiting // self.FRAME_BYTES, asked_ns)
         counts = self._counts(data)
@@ -339,6 +344,7 @@ class MotionChip(ABC):
             return []
         if self.HAS_ACCELEROMETER and ((counts == -1).all(axis=1) | (counts == 0).all(axis=1)).any():
             raise Garbled(f'{self._name} gives empty samples: check cable length, pull-ups and bus speed')
+        self._torn = False
         self._filled_ns = answered_ns
         self._beat.advance(len(counts), asked_ns, answered_ns)
         return self._believed(counts) if self._beat.locked else []
@@ -360,6 +366,7 @@ class MotionChip(ABC):
             possible = samples == 0 or not self._beat.contradicts(samples, asked_ns, answered_ns)
             if self._aligned(waiting) and possible:
                 return waiting, asked_ns, answered_ns
+        self._torn = True
         raise Garbled(
             f'the FIFO of {self._name} cannot hold {waiting} bytes: check cable length, pull-ups and bus speed'
         )

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 BUS_NUMBER = 173
 _EPOCH_NS = 1_700_000_000_000_000_000
 _BITS_PER_BYTE = 9
-_SETTLED_S = 1.0
+_SETTLED_S = 0.8
 _FAULT_S = 0.3
-_OBSERVED_S = 1.5
+_OBSERVED_S = 1.2
 WRONG_RAD_S = 0.015
 """What noise and a true stamp cannot explain."""
 WRONG_BY_A_BIT_RAD_S = 0.06
@@ -354,7 +354,7 @@ class FaultFigures:
 
 
 def fault_figures(chip: str, fault: str, *, seed: int = 0, **options: Any) -> FaultFigures:  # noqa: ANN401 - as the bench takes
-    """Let one fault happen to a chip that runs, for 0.3 s or once, and watch it for 1.5 s more."""
+    """Let one fault happen to a chip that runs, for 0.3 s or once, and watch it for 1.2 s more."""
     with MotionBench(chip, seed=seed, **options) as bench:
         bench.run(_SETTLED_S + 0.01 * seed)
         with FAULTS[fault](bench):
