@@ -50,7 +50,7 @@ def test_any_illuminance_is_read_to_half_a_count(world, read_for, lux):
         assert readings
         for reading in readings:
             assert abs(reading.lux - lux) <= 0.5 * LARGEST_COUNT_LUX + 1e-9 * lux
-        assert abs(readings[-1].lux - lux) <= 0.01 * lux + 0.12
+        assert abs(readings[-1].lux - lux) <= 0.005 * lux + 0.42
         spread = 0.2 * lux / 3**0.5
         assert spread * 0.9 - 1 <= readings[-1].variance ** 0.5 <= spread * 1.1 + 1 + lux**0.5
         assert readings[-1].variance > 0.0
