@@ -47,6 +47,71 @@ def test_motion_is_the_worlds(listener, start, world, world_file):
     assert int(values_of(status)['readings']) > 0
 
 
+@pytest.mark.parametrize(
+    ('chip', 'rate_hz'),
+    [
+        ('mpu6500', 200.0),
+        ('mpu9250', 200.0),
+        ('icm20948', 225.0),
+        ('lsm6dso', 208.0),
+        ('bmi088', 200.0),
+        ('bmi160', 200.0),
+    ],
+)
+def test_any_chip_may_be_the_one(listener, start, world, world_file, chip, rate_hz):
+    heard, diagnostics = listener.hear(Imu, 'imu/data_raw'), listener.diagnostics('gyro')
+    start(Gyro, chip=chip, world=world_file, world_epoch_ns=EPOCH_NS)
+    samples = heard.wait(60)
+    times = [world.time_s(from_time(sample.header.stamp), EPOCH_NS) for sample in samples]
+    truth = np.array([world.angular_velocity_imu(time_s) for time_s in times])
+    measured = np.array([vector(sample.angular_velocity) for sample in samples])
+    assert np.abs((measured - truth).mean(axis=0)).max() < 0.003
+    has_accelerometer = chip != 'bmi088'
+    assert (samples[0].linear_acceleration_covariance[0] > 0.0) == has_accelerometer
+    if not has_accelerometer:
+        assert samples[0].linear_acceleration_covariance[0] == -1.0
+    values = values_of(diagnostics.until(lambda status: status.level == DiagnosticStatus.OK))
+    assert float(values['rate Hz']) == pytest.approx(rate_hz, rel=0.01)
+    assert float(values['stamp jitter us']) < 1000.0
+    assert values['bus load'].endswith('%')
+    assert int(values['dropped']) == 0
+
+
+def test_a_bmi270_takes_its_program_from_a_file(listener, start, world_file, tmp_path):
+    (tmp_path / 'program').write_bytes(bytes(range(256)) * 32)
+    heard = listener.hear(Imu, 'imu/data_raw')
+    start(Gyro, chip='bmi270', firmware=str(tmp_path / 'program'), world=world_file)
+    heard.wait(20)
+
+
+def test_without_its_program_a_bmi270_says_where_to_get_it(start, tmp_path):
+    started = start(Gyro, chip='bmi270', firmware=str(tmp_path / 'none'))
+    assert not started.started
+    assert 'save bmi270.c of github.com/boschsensortec/BMI270_SensorAPI' in started.failure
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        ({'rate_hz': 2000.0}, 'rate_hz must be at most 1000 for this chip, not 2000'),
+        ({'chip': 'lsm6dso', 'accel_range_g': 24.0}, 'accel_range_g must be at most 16 for this chip, not 24'),
+    ],
+)
+def test_what_the_chip_cannot_do_is_said(start, values, said):
+    started = start(Gyro, **values)
+    assert not started.started
+    assert started.failure == said
+
+
+def test_a_bus_that_is_too_slow_for_the_rate_is_warned_of(listener, start, world_file):
+    diagnostics = listener.diagnostics('gyro')
+    start(Gyro, world=world_file, rate_hz=1000.0, bus_hz=100_000)
+    status = diagnostics.until(lambda status: 'bus' in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith('1000 samples a second take 1')
+    assert 'of a 100 kHz bus: speed up the bus' in status.message
+
+
 def test_faster_than_the_range_is_counted_and_not_published(listener, start, tmp_path):
     """Up to 13 rad/s and back twenty times a second, where the sensor goes to 8.7 rad/s (500 degrees per second)."""
     path = tmp_path / 'shaken.yaml'
