@@ -12,6 +12,7 @@ from facefusion_ros.app.bench.motion_sensors import (
     endurance_figures,
     fault_figures,
     faults_of,
+    sensor_figures,
     stamp_figures,
 )
 from facefusion_ros.sensors.motion import MotionSettings
@@ -85,3 +86,13 @@ def test_stamps_made_on_waking_up_would_miss_the_goal_by_far():
         bench.run(5.0)
         naive_us = [(at_ns - sample.stamp_ns) * 1e-3 for at_ns, sample in bench.given]
     assert np.std(naive_us) > 1000.0
+
+
+def test_the_figures_of_the_benchmark():
+    figures = sensor_figures('bmi160', seconds=5.0, transactions=2000)
+    assert figures['faults_recovered'] == figures['faults_injected'] == len(faults_of('bmi160'))
+    assert figures['wrong_values'] == figures['lost'] == 0
+    assert figures['recovery_s_p95'] < 1.0
+    assert figures['transactions'] >= 2000
+    assert figures['random_faults'] > 5
+    assert figures['rate_hz'] == pytest.approx(204.0, rel=1e-3)

@@ -418,3 +418,33 @@ def endurance_figures(
             longest_silence_s=float(np.diff(given_ns).max()) * 1e-9,
             recovered=bool(given_ns[-1] > over_ns),
         )
+
+
+def sensor_figures(
+    chip: str, *, seconds: float = 60.0, seeds: int = 1, transactions: int = 0
+) -> dict[str, float | int]:
+    """Return the figures of one chip as the benchmark's JSON has them: its stamps, and all faults it can have.
+
+    :param seeds: how often each fault is tried, each time at another moment.
+    :param transactions: transactions to do with one random fault in a hundred; 0 for none.
+    """
+    stamps = stamp_figures(chip, seconds=seconds)
+    found = [fault_figures(chip, fault, seed=seed) for fault in faults_of(chip) for seed in range(seeds)]
+    recovered = [each.recovery_s for each in found if each.recovered]
+    figures: dict[str, float | int] = {
+        'rate_hz': stamps.rate_hz,
+        'stamp_error_us_rms': stamps.stamp_error_us_rms,
+        'stamp_error_us_p99': stamps.stamp_error_us_p99,
+        'lost': stamps.lost,
+        'delay_ms_p99': stamps.delay_ms_p99,
+        'faults_injected': len(found),
+        'faults_recovered': len(recovered),
+        'wrong_values': stamps.wrong_values + sum(each.wrong_values for each in found),
+        'recovery_s_p95': float(np.quantile(recovered, 0.95)),
+    }
+    if transactions:
+        endured = endurance_figures(chip, transactions=transactions)
+        figures['transactions'] = endured.transactions
+        figures['random_faults'] = sum(endured.faults.values())
+        figures['wrong_values'] += endured.wrong_values
+    return figures
