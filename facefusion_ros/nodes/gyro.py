@@ -1,4 +1,4 @@
-"""The motion sensor: reads a gyroscope over I2C and publishes angular velocity and specific force."""
+"""The motion sensor: reads a gyroscope and publishes angular velocity and specific force."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from sensor_msgs.msg import Imu
 
 from facefusion_ros.ros.messages import to_header
-from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import BUS, WORLD, WORLD_EPOCH, open_bus
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
 from facefusion_ros.sensors.bmi270 import FIRMWARE, load_firmware
 from facefusion_ros.sensors.bus_load import MOST, STANDARD_HZ, bus_clock_hz
+from facefusion_ros.sensors.iio_imu import NAMES, IioImu
 from facefusion_ros.sensors.motion import MotionSettings
 from facefusion_ros.sensors.motion_chips import MOTION_CHIPS, make_motion_chip
 from facefusion_ros.sensors.sampling import SamplingLoop
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facefusion_ros.sensors.chip import ImuSample
+    from facefusion_ros.sensors.motion import MotionChip
     from facefusion_ros.sim.i2c import EmulatedChip
     from facefusion_ros.sim.world import World
 
@@ -38,6 +40,13 @@ class Gyro(StageNode):
         BUS,
         Parameter('chip', 'mpu6050', 'Motion sensor', choices=tuple(MOTION_CHIPS), fixed=True),
         Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True),
+        Parameter(
+            'access',
+            'i2c',
+            'How the chip is reached: i2c, over the bus; iio, through its kernel driver',
+            choices=('i2c', 'iio'),
+            fixed=True,
+        ),
         Parameter('bus_hz', 0, 'Clock of the bus; 0 asks the kernel, or takes 100 kHz', 'Hz', 0, 5_000_000, fixed=True),
         Parameter('frame_id', 'imu_link', 'Frame of the sensor', fixed=True),
         Parameter(
@@ -79,39 +88,49 @@ class Gyro(StageNode):
         self._settings = MotionSettings(
             values['rate_hz'], values['gyro_range_dps'], values['accel_range_g'], values['bandwidth_hz']
         )
-        MOTION_CHIPS[values['chip']].planned(self._settings)
+        self._plan = MOTION_CHIPS[values['chip']].planned(self._settings)
+        if values['access'] == 'iio' and values['chip'] not in NAMES:
+            raise ParameterError(f'Linux has no driver for the {values["chip"]}: set access:=i2c')
         self._imu = self.advertise(Imu, 'imu/data_raw')
         self._clipped = 0
 
     def activate(self) -> None:
         """Start to read the sensor."""
-        values = self.values
-        bus = open_bus(values, self.while_active, self._emulated)
-        self._chip = make_motion_chip(values['chip'], bus, values['address'], self._settings, values['firmware'])
-        clock_hz = values['bus_hz'] or bus_clock_hz(bus.path) or STANDARD_HZ
-        self._load = self._chip.bus_bits_per_s / clock_hz
-        self._slow = ''
-        if self._load > MOST:
-            self._slow = (
-                f'{self._chip.plan.rate_hz:g} samples a second take {self._load:.0%} of a {clock_hz / 1000:g} kHz bus: '
-                "speed up the bus (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt) or lower rate_hz"
-            )
-            self.get_logger().warning(self._slow)
+        self._load, self._slow = 0.0, ''
+        self._chip = self._through_the_kernel() if self.values['access'] == 'iio' else self._over_the_bus()
         self._loop = SamplingLoop(self._chip, self._deliver)
         self._loop.start()
         self.while_active.callback(self._loop.stop)
 
     def health(self) -> Health:
         """Say how the sensor is."""
-        values = {
-            'clipped': self._clipped,
-            'dropped': self._chip.dropped,
-            'rate Hz': f'{1.0 / self._chip.sample_period_s:.3f}',
-            'stamp jitter us': f'{self._chip.jitter_s * 1e6:.1f}',
-            'bus load': f'{self._load:.0%}',
-        }
+        values: dict[str, object] = {'clipped': self._clipped}
+        if isinstance(self._chip, IioImu):
+            values['rate Hz'] = f'{self._chip.rate_hz:.3f}'
+        else:
+            values['dropped'] = self._chip.dropped
+            values['rate Hz'] = f'{1.0 / self._chip.sample_period_s:.3f}'
+            values['stamp jitter us'] = f'{self._chip.jitter_s * 1e6:.1f}'
+            values['bus load'] = f'{self._load:.0%}'
         health = sampling_health(self._loop.health, self._loop.counters, values)
         return replace(health, level=WARN, message=self._slow) if self._slow and health.level == OK else health
+
+    def _through_the_kernel(self) -> IioImu:
+        return IioImu(NAMES[self.values['chip']], rate_hz=self._settings.rate_hz, delay_s=self._plan.delay_s)
+
+    def _over_the_bus(self) -> MotionChip:
+        values = self.values
+        bus = open_bus(values, self.while_active, self._emulated)
+        chip = make_motion_chip(values['chip'], bus, values['address'], self._settings, values['firmware'])
+        clock_hz = values['bus_hz'] or bus_clock_hz(bus.path) or STANDARD_HZ
+        self._load = chip.bus_bits_per_s / clock_hz
+        if self._load > MOST:
+            self._slow = (
+                f'{chip.plan.rate_hz:g} samples a second take {self._load:.0%} of a {clock_hz / 1000:g} kHz bus: '
+                "speed up the bus (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt) or lower rate_hz"
+            )
+            self.get_logger().warning(self._slow)
+        return chip
 
     def _emulated(self, world: World, time: Callable[[float], float]) -> EmulatedChip:
         chip: str = self.values['chip']

@@ -103,6 +103,18 @@ def test_what_the_chip_cannot_do_is_said(start, values, said):
     assert started.failure == said
 
 
+def test_a_kernel_driver_that_is_not_there_is_told(listener, start):
+    start(Gyro, access='iio', chip='bmi160')
+    status = listener.diagnostics('gyro').until(lambda status: status.level == DiagnosticStatus.ERROR)
+    assert 'bmi160' in status.message
+    assert values_of(status)['clipped'] == '0'
+
+
+def test_a_chip_without_a_kernel_driver_is_told(start):
+    started = start(Gyro, access='iio', chip='icm20948')
+    assert started.failure == 'Linux has no driver for the icm20948: set access:=i2c'
+
+
 def test_a_bus_that_is_too_slow_for_the_rate_is_warned_of(listener, start, world_file):
     diagnostics = listener.diagnostics('gyro')
     start(Gyro, world=world_file, rate_hz=1000.0, bus_hz=100_000)
