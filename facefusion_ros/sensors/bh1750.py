@@ -99,6 +99,7 @@ class Bh1750:
         self._known = False
         """Whether the chip showed ``_last`` when the measurement began, so that anything else is its result."""
         self._doubted: LightReading | None = None
+        self._suspect = False
         self._zeros = 0
         self._trusted: LightReading | None = None
         self._odd: LightReading | None = None
@@ -158,15 +159,15 @@ class Bh1750:
         cut_short = count < _FULL_COUNT and count & 0xFF == 0xFF  # or it is so by chance
         self._known = count < _FULL_COUNT and not cut_short
         if doubted is not None:
-            if repeated:
-                self._measuring = False
-                raise Stalled(
-                    f'the BH1750 at {self._where} always shows the same: it measures no more, check its supply'
-                )
             lux = min(count, _FULL_COUNT) / self.range.sensitivity
-            confirmed = _near(doubted.lux, lux) or (count >= _FULL_COUNT and doubted.lux > lux)
+            confirmed = not repeated and (_near(doubted.lux, lux) or (count >= _FULL_COUNT and doubted.lux > lux))
             self._begin()
+            self._suspect = repeated  # unless the light has just changed by as much as the ranges differ
             return self._confirmed(doubted) if confirmed else []
+        suspect, self._suspect = self._suspect, False
+        if suspect and repeated:
+            self._measuring = False
+            raise Stalled(f'the BH1750 at {self._where} always shows the same: it measures no more, check its supply')
         if count >= _FULL_COUNT:
             return self._saturated()
         self._zeros = self._zeros + 1 if count == 0 else 0

@@ -148,6 +148,7 @@ class Photometer(ABC):
         self._settled = False
         self._last = b''
         self._doubted: Doubted | None = None
+        self._suspect = False
         self._next = self._index
 
     @abstractmethod
@@ -227,12 +228,14 @@ class Photometer(ABC):
         doubted, self._doubted = self._doubted, None
         repeated, self._last = data == self._last, data
         if doubted is not None:
-            if repeated:
-                self._measuring = False
-                raise Stalled(f'the {self.NAME} at {self._where} always shows the same: it measures no more')
-            confirmed = self._confirms(greatest, used, doubted)
+            confirmed = not repeated and self._confirms(greatest, used, doubted)
             self._begin()  # in the range of the reading that was doubted
+            self._suspect = repeated  # unless the light has just changed by as much as the ranges differ
             return [doubted.reading] if confirmed else []
+        suspect, self._suspect = self._suspect, False
+        if suspect and repeated:
+            self._measuring = False
+            raise Stalled(f'the {self.NAME} at {self._where} always shows the same: it measures no more')
         if greatest >= used.full_count:
             return self._saturated()
         self._next = choose_range(self.RANGES, greatest, self._index)

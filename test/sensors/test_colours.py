@@ -70,3 +70,27 @@ def test_the_veml7700s_disputed_constant_is_a_parameter(make_clock):
     clock = make_clock()
     lux = read(clock, Veml7700, EmulatedVeml7700(lambda _: 10.0, clock=clock), lux_per_count=0.0036)[-1].lux
     assert lux == pytest.approx(10.0 * 0.0036 / 0.0042, rel=0.01)
+
+
+def test_the_tcs34725_is_full_before_its_largest_count_where_light_may_ripple(make_clock):
+    clock = make_clock()
+    with pytest.raises(Saturated, match='TCS34725'):  # 18 000 counts of 21 504, of which 16 128 are trusted
+        read(clock, Tcs34725, EmulatedTcs34725(lambda _: 26_000.0, clock=clock))
+
+
+@pytest.mark.parametrize(('make', 'emulate'), [(Veml7700, EmulatedVeml7700), (Veml6040, EmulatedVeml6040)])
+def test_a_slow_chip_without_a_flag_is_not_read_in_a_range_it_was_not_in(make_clock, make, emulate):
+    """Its integration takes 1.4 times as long; so much brighter it seems, and no more."""
+    clock = make_clock()
+    begin_s = clock.START_NS * 1e-9
+
+    def light(time_s):
+        return (1.0, 3000.0, 40.0, 8000.0)[int((time_s - begin_s) / 1.7) % 4]
+
+    readings = read(clock, make, emulate(light, clock=clock, clock_error=-0.28), seconds=20.0)
+    assert len(readings) > 40
+    assert max(reading.lux for reading in readings) < 1.5 * 8000.0
+    for reading in readings:
+        at_s = reading.stamp_ns * 1e-9
+        seen = [light(at_s + dt * 0.05) for dt in range(-14, 15)]
+        assert 0.9 * min(seen) - 1.0 <= reading.lux <= 1.6 * max(seen) + 1.0
