@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from facefusion_ros.sim.i2c import EmulatedChip, Message, Onward
+    from facefusion_ros.sim.i2c import EmulatedChip, Message, Onward, Trouble
 
+    Scenario: TypeAlias = Callable[[float, float], 'Trouble']
+    """Makes what goes wrong from one time to another."""
     Kind: TypeAlias = Callable[[Message, EmulatedChip | None, Onward, Random], bytes]
     """Carries one message, wrongly; its name is the fault's. OSError where the transfer fails."""
 
@@ -186,6 +188,7 @@ class RandomFaults:
     seed: int = 0
     kinds: Sequence[Kind] = ANY
     address: int | None = None
+    begin_s: float = -_ALWAYS
     end_s: float = _ALWAYS
     struck: Counter[str] = field(default_factory=Counter)
     """How many transactions each kind has struck, by its name."""
@@ -198,7 +201,7 @@ class RandomFaults:
 
     def carry(self, message: Message, chip: EmulatedChip | None, onward: Onward) -> bytes:
         """Carry a message, wrongly where its transaction is one of those struck."""
-        if (self.address is not None and message.address != self.address) or message.time_s >= self.end_s:
+        if self.address not in (None, message.address) or not self.begin_s <= message.time_s < self.end_s:
             return onward(message, chip)
         if message.transaction != self._transaction:
             self._transaction = message.transaction
@@ -265,3 +268,33 @@ def _flipped(data: bytes, rng: Random) -> bytes:
         return data
     bit = rng.randrange(8 * len(data))
     return bytes(value ^ (1 << bit % 8 if index == bit // 8 else 0) for index, value in enumerate(data))
+
+
+def _lasting(kind: Kind, most: int | None = None) -> Scenario:
+    return lambda begin_s, end_s: Fault(kind, begin_s=begin_s, end_s=end_s, most=most)
+
+
+def _now_and_then(kind: Kind, rate: float) -> Scenario:
+    return lambda begin_s, end_s: RandomFaults(rate, seed=5, kinds=(kind,), begin_s=begin_s, end_s=end_s)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    'address nack': _lasting(address_nack),
+    'address nack of a Pi': _lasting(address_nack_of_a_pi),
+    'data nack': _lasting(data_nack),
+    'arbitration lost': _lasting(arbitration_lost),
+    'bus busy': _lasting(bus_busy),
+    'time-out': _lasting(timed_out),
+    'adapter error': _lasting(adapter_error),
+    'time-out after all': _lasting(timed_out_after_all),
+    'short answers': _lasting(short_answer),
+    'some short answers': _now_and_then(short_answer, 0.05),
+    'bits flipped in answers': _lasting(answer_bit_flipped),
+    'some bits flipped in answers': _now_and_then(answer_bit_flipped, 0.05),
+    'bits flipped in writes': _lasting(written_bit_flipped),
+    'some bits flipped in writes': _now_and_then(written_bit_flipped, 0.05),
+    'everything stale': _lasting(stale_answer),
+    'silent reset': _lasting(power_glitch, most=1),
+    'resets again and again': _now_and_then(power_glitch, 0.02),
+}
+"""What any chip may meet: a name, and what goes wrong from one time to another, seconds of the adapter's clock."""

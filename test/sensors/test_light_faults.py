@@ -99,11 +99,6 @@ def bench(make_clock):
     return lambda *args, **chip: Bench(make_clock(), *args, **chip)
 
 
-def always(kind, **limits):
-    """A fault that lasts."""
-    return lambda _bench, begin_s, end_s: [Fault(kind, begin_s=begin_s, end_s=end_s, **limits)]
-
-
 def stuck(b, begin_s, end_s):
     def until(chip):
         chip.stuck = b.clock() * 1e-9 < end_s
@@ -122,36 +117,18 @@ def another_chip(b, begin_s, end_s):
     return [Fault(replaced_by(other(lambda _: 7.0, clock=b.clock)), begin_s=begin_s, end_s=end_s)]
 
 
-def some_of(kind, rate):
-    return lambda _bench, _begin_s, end_s: [RandomFaults(rate, seed=5, kinds=(kind,), end_s=end_s)]
+def of_any_chip(name):
+    return lambda _bench, begin_s, end_s: [faults.SCENARIOS[name](begin_s, end_s)]
 
 
 FAULTS = {
-    'address nack': always(faults.address_nack),
-    'address nack of a Pi': always(faults.address_nack_of_a_pi),
-    'data nack': always(faults.data_nack),
-    'arbitration lost': always(faults.arbitration_lost),
-    'bus busy': always(faults.bus_busy),
-    'time-out': always(faults.timed_out),
-    'adapter error': always(faults.adapter_error),
-    'time-out after all': always(faults.timed_out_after_all),
-    'short answers': always(faults.short_answer),
-    'some short answers': some_of(faults.short_answer, 0.05),
-    'bits flipped in answers': always(faults.answer_bit_flipped),
-    'some bits flipped in answers': some_of(faults.answer_bit_flipped, 0.05),
-    'bits flipped in writes': always(faults.written_bit_flipped),
-    'some bits flipped in writes': some_of(faults.written_bit_flipped, 0.05),
-    'everything stale': always(faults.stale_answer),
+    **{name: of_any_chip(name) for name in faults.SCENARIOS},
     'data frozen': frozen_data,
     'measures no more': stuck,
-    'silent reset': always(faults.power_glitch, most=1),
-    'resets again and again': some_of(faults.power_glitch, 0.02),
     'another chip': another_chip,
     'unplugged': lambda b, begin_s, end_s: [Unplugged(b.address, begin_s, end_s)],
     'unplugged from a Pi': lambda b, begin_s, end_s: [Unplugged(b.address, begin_s, end_s, errno.EREMOTEIO)],
 }
-
-
 CANNOT_BE_SEEN = {
     (
         'bh1750',
