@@ -9,7 +9,7 @@ TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7
 SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
-.PHONY: install demo test test-rtx check format clean
+.PHONY: install demo test test-rtx faces check format clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +47,10 @@ test: $(VENV)/.installed $(VENV)/.test check
 
 test-rtx: $(VENV)/.installed $(VENV)/.test $(VENV)/.rtx
 	@test ! -f $(VENV)/.rtx || TENSORRT_RTX=$(abspath $(VENV)/tensorrt-rtx) $(BIN)/pytest -m rtx
+
+# The faces that the package's networks are trained on, as a picture to look at.
+faces: $(VENV)/.test
+	@$(BIN)/python -m training.faces.sheet --out out/faces.png
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

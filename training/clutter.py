@@ -24,9 +24,9 @@ def clutter(rng: np.random.Generator, width: int, height: int) -> Picture:
         draw = _KINDS[int(rng.choice(len(_KINDS), p=_WEIGHTS))]
         draw(rng, picture)
         if rng.random() < 0.1:
-            picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 5))
+            picture = _blurred(picture, rng.uniform(0.6, 5))
     if rng.random() < 0.35:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 4))
+        picture = _blurred(picture, rng.uniform(0.6, 4))
     return picture
 
 
@@ -44,23 +44,23 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     kind = rng.random()
     height, width = picture.shape[:2]
     if kind < 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.8))
+        picture = _blurred(picture, rng.uniform(0.3, 1.8))
     elif kind < 0.38:
         length = int(rng.integers(3, 9))
         kernel = np.zeros((length, length), np.float32)
         kernel[length // 2] = 1.0
         turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1.0)
-        kernel = cv2.warpAffine(kernel, turn, (length, length))
-        picture = cv2.filter2D(picture, -1, kernel / max(float(kernel.sum()), 1e-6))
+        turned = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
+        picture = np.asarray(cv2.filter2D(picture, -1, turned / np.float32(max(float(turned.sum()), 1e-6))), np.float32)
     elif kind < 0.52:
         share = rng.uniform(0.25, 0.9)
         small = cv2.resize(
             picture, (max(8, int(width * share)), max(8, int(height * share))), interpolation=cv2.INTER_AREA
         )
         how = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
-        picture = cv2.resize(small, (width, height), interpolation=how)
+        picture = np.asarray(cv2.resize(small, (width, height), interpolation=how), np.float32)
     elif kind < 0.62:
-        picture = picture + (picture - cv2.GaussianBlur(picture, (0, 0), 1.2)) * np.float32(rng.uniform(0.3, 1.5))
+        picture = picture + (picture - _blurred(picture, 1.2)) * np.float32(rng.uniform(0.3, 1.5))
     if rng.random() < 0.6:
         grain = rng.standard_normal(picture.shape, dtype=np.float32)
         picture = picture + grain * np.float32(rng.uniform(1, 14))
@@ -71,6 +71,10 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
         _, coded = cv2.imencode('.jpg', result, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))])
         result = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return result
+
+
+def _blurred(picture: Picture, sigma: float) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
 
 
 def fractal(rng: np.random.Generator, width: int, height: int, cells: int, roughness: float) -> NDArray[np.float32]:
@@ -96,7 +100,7 @@ def _ground(rng: np.random.Generator, width: int, height: int) -> Picture:
     picture: Picture = first + (second - first) * ramp[..., None]
     for _ in range(int(rng.integers(0, 3))):
         noise = fractal(rng, width // 2, height // 2, int(rng.integers(2, 8)), rng.uniform(0.3, 0.95))
-        noise = cv2.resize(noise, (width, height))
+        noise = np.asarray(cv2.resize(noise, (width, height)), np.float32)
         share = np.clip(noise * rng.uniform(0.3, 2) + rng.uniform(-1, 1), 0, 1).astype(np.float32)
         picture += share[..., None] * (np.array(_colour(rng), np.float32) - picture)
     return picture

@@ -44,7 +44,7 @@ class Detector(nn.Module):
         self.down = conv(8 * w, 4 * w, 1)
         self.near = nn.Sequential(conv(12 * w, 8 * w), nn.Conv2d(8 * w, 3 * VALUES, 1))
         for head in (self.far, self.near):
-            last: nn.Conv2d = head[1]  # type: ignore[assignment]  # as made two lines up
+            last: nn.Conv2d = head[1]
             bias = torch.zeros(3, VALUES)
             bias[:, 4] = -6.0  # almost no place holds a face
             last.bias = nn.Parameter(bias.flatten())

@@ -69,7 +69,7 @@ def train(
     settings.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stubs lack it
+    net = net.to(device).to(memory_format=torch.channels_last)
     average = deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
     done = _resume(settings.folder / 'checkpoint.pt', net, average, optimiser)
@@ -95,7 +95,7 @@ def train(
                 )
             losses = loss_of(output, parts)
             optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(losses.values())).sum().backward()
             nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             _follow(average, net, min(settings.averaging, step / (step + 50)))

@@ -58,7 +58,7 @@ def put(picture: NDArray[np.float32], sprite: Sprite, matrix: NDArray[np.float64
     if scale < 0.6:  # a warp looks at four pixels only
         side = SIDE // min(int(np.ceil(0.7 / scale)), 12)
         shrink = SIDE / side
-        rgba = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
+        rgba = np.asarray(cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         matrix = matrix.copy()
         matrix[:, 2] += matrix[:, :2].sum(axis=1) * (shrink / 2 - 0.5)
         matrix[:, :2] *= shrink
@@ -72,7 +72,7 @@ def put(picture: NDArray[np.float32], sprite: Sprite, matrix: NDArray[np.float64
     warped = cv2.warpAffine(rgba, shifted, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR).astype(np.float32)
     alpha = warped[..., 3] / 255
     if soften:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), soften)
+        alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), soften), np.float32)
     part = picture[y0:y1, x0:x1]
     part += alpha[..., None] * (warped[..., :3] - part)
 
@@ -166,7 +166,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
 def _ground(rng: np.random.Generator, grounds: list[NDArray[np.float32]], side: int) -> NDArray[np.float32]:
     ground = grounds[int(rng.integers(len(grounds)))]
     y, x = (int(rng.integers(0, n - side + 1)) for n in ground.shape[:2])
-    return ground[y : y + side, x : x + side].copy()
+    return np.array(ground[y : y + side, x : x + side], np.float32)
 
 
 def _covers(box: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

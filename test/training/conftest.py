@@ -1,9 +1,14 @@
 """Faces that several tests look at, each drawn once."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+# At the end, so that the package is tested as it is installed.
+sys.path.append(str(Path(__file__).parents[2]))
 
 from training.faces import FaceParameters, Rendered, Settings, render, sample
 from training.faces.expression import Expression
