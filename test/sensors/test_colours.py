@@ -1,5 +1,7 @@
 """What the colour sensors make of colours, and the nonlinear ones of bright light."""
 
+from contextlib import closing
+
 import pytest
 
 from facefusion_ros.sensors.bus import Bus, Saturated
@@ -12,15 +14,13 @@ from facefusion_ros.sim.vishay import EmulatedVeml6040, EmulatedVeml7700
 
 
 def read(clock, make, chip, seconds=4.0, **driver):
-    with EmulatedAdapter(90, [chip], clock=clock):
-        driver = make(Bus(90), clock=clock, **driver)
+    with EmulatedAdapter(90, [chip], clock=clock), closing(make(Bus(90), clock=clock, **driver)) as driver:
         driver.start()
         readings = []
         end_s = clock.elapsed_s + seconds
         while clock.elapsed_s < end_s:
             clock.sleep(max(driver.period_s, 1e-3))
             readings += driver.read()
-        driver.close()
     return readings
 
 
