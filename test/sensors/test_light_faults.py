@@ -199,3 +199,13 @@ def test_a_long_run_on_a_bad_bus(bench, name):
         assert sum(trouble.struck.values()) > 100
         assert len(b.readings) > 0.5 * b.clock.elapsed_s
         assert b.loop.counters.recoveries > 5
+
+
+def test_an_old_result_is_not_taken_for_a_new_one_after_answers_that_were_cut_short(bench, make_clock):
+    """The BH1750 tells the end of a measurement by nothing but another number."""
+    start_s = make_clock.START_NS * 1e-9
+    for seed in range(40):
+        fault = Fault(faults.short_answer, begin_s=start_s + BEGIN_S, end_s=start_s + BEGIN_S + 0.05 * seed, seed=seed)
+        with bench('bh1750', troubles=[fault]) as b:
+            b.run(7.0)
+            assert b.wrong() == []
