@@ -155,3 +155,15 @@ def test_after_a_restart_of_the_chip_its_period_is_still_known():
         chip.read()
         again += 1
     assert again < reads
+
+
+@pytest.mark.parametrize('drift_per_s', [-8e-5, 8e-5])
+def test_a_steady_drift_is_learned(drift_per_s):
+    """A straight line through 6 s would be off by 180 µs at its end."""
+    rng = np.random.default_rng(4)
+    chip = Oscillator(0.01, lambda: 0.3 * rng.random(), lambda: (0.015, 0.01), drift_per_s=drift_per_s)
+    errors = []
+    for _ in range(2000):
+        stamps, true = chip.read()
+        errors.extend((stamps - true) / PERIOD_NS)
+    assert abs(np.mean(errors[-1500:])) < 0.006  # 30 µs

@@ -303,3 +303,38 @@ def test_the_bus_load_is_what_goes_over_the_wire(motion_world, read_for, motion_
         bytes_seen.clear()
         read_for(w.driver, w.clock, 4.0)
         assert sum(bytes_seen) * 9 / 4.0 == pytest.approx(w.driver.bus_bits_per_s, rel=0.1)
+
+
+@pytest.mark.parametrize('filled', [0xFF, 0x00])
+def test_samples_that_the_wire_made_up_are_not_believed(motion_world, read_for, filled):
+    """All ones is what a master reads when the chip has let go of the wire."""
+
+    class LetsGo:
+        armed = False
+
+        def carry(self, message, chip, onward):
+            answer = onward(message, chip)
+            if self.armed and message.asked == b'\x74' and len(answer) > 20:
+                self.armed = False
+                return answer[:5] + bytes((filled,)) * (len(answer) - 5)
+            return answer
+
+    fault = LetsGo()
+    with motion_world('mpu6050', lambda _: (0.01, 0.0, 0.0), lambda _: (0.0, 0.0, 0.5), faults=[fault]) as w:
+        w.driver.start()
+        read_for(w.driver, w.clock, 0.8)
+        fault.armed = True
+        with pytest.raises(Garbled, match='gives empty samples'):
+            read_for(w.driver, w.clock, 0.2)
+
+
+def test_a_frame_that_slipped_on_the_wire_is_noticed_by_the_data_registers(motion_world, read_for):
+    with motion_world('bmi088', lambda _: (0.5, 0.2, -0.3)) as w:
+        w.driver.start()
+        read_for(w.driver, w.clock, 0.8)
+        for _ in range(5):
+            w.chip.lose_fifo_byte()
+            with pytest.raises(Garbled, match='has slipped'):
+                read_for(w.driver, w.clock, 0.2)
+            _, omegas, _ = gathered(read_for(w.driver, w.clock, 0.3))
+            assert np.abs(omegas - (0.5, 0.2, -0.3)).max() < 0.02
