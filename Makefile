@@ -25,8 +25,9 @@ $(VENV)/.installed: $(VENV)/.ros $(SOURCES)
 	@$(PIP) --no-build-isolation '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.ros requirements/test.txt Makefile
+$(VENV)/.test: $(VENV)/.ros requirements/test.txt requirements/witness.txt Makefile
 	@$(PIP) --requirement requirements/test.txt
+	@$(PIP) --no-deps --requirement requirements/witness.txt
 	@for BINDING in $(TENSORRT_BINDINGS); do \
 		$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/tensorrt $$BINDING || exit 1; done \
 		|| echo 'TensorRT bindings could not be had: what is held against them is left out of the tests' >&2

@@ -122,7 +122,7 @@ def test_nothing_of_them_is_left(apart, pools):
         (Camera, {'source': 'gopher://camera'}, 'cannot begin with gopher://'),
         (Camera, {'calibration': '/nowhere.yaml'}, '/nowhere.yaml'),
         (Renderer, {'display': 'cinema'}, "no display 'cinema'"),
-        (Gyro, {'rate_hz': 300.0}, 'rate_hz is 300.0'),
+        (Gyro, {'rate_hz': 1500.0}, 'rate_hz must be at most 1000 for this chip'),
     ],
 )
 def test_a_configure_that_fails_leaves_it_unconfigured_and_says_why(listener, start, kind, parameters, reason):

@@ -30,7 +30,7 @@ REFUSED_AT_START = {
         ('imu_rotation', '[1.0, 2.0]', '9 of a 3x3 rotation'),
         ('imu_rotation', '[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0]', 'must be a rotation'),
     ],
-    'gyro': [('rate_hz', 300.0, '1000 divided by a whole number'), ('address', 200, 'from 3 to 119')],
+    'gyro': [('rate_hz', 1500.0, 'rate_hz must be at most 1000'), ('address', 200, 'from 0 to 119')],
     'swapper': [
         ('persona', 'nobody', "no persona 'nobody'"),
         ('persona', 7, "no persona '7'"),
