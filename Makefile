@@ -9,7 +9,7 @@ TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7
 SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
-.PHONY: install demo test test-rtx faces check format clean
+.PHONY: install demo test test-slow test-rtx coverage faces check format clean
 
 install: $(VENV)/.installed
 
@@ -44,7 +44,14 @@ demo: $(VENV)/.installed
 	@$(BIN)/facefusion-ros demo --out out
 
 test: $(VENV)/.installed $(VENV)/.test check
-	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest --cov --cov-report=term:skip-covered
+	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow'
+
+# What takes long: both builds in full, every node in a process of its own, sensors through many faults.
+test-slow: $(VENV)/.installed $(VENV)/.test
+	@$(BIN)/pytest -m 'slow and not rtx'
+
+coverage: $(VENV)/.installed $(VENV)/.test
+	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow' --cov --cov-report=term:skip-covered
 
 test-rtx: $(VENV)/.installed $(VENV)/.test $(VENV)/.rtx
 	@test ! -f $(VENV)/.rtx || TENSORRT_RTX=$(abspath $(VENV)/tensorrt-rtx) $(BIN)/pytest -m rtx
