@@ -13,8 +13,9 @@ from sensor_msgs.msg import Illuminance
 from facefusion_ros.ros.messages import to_header
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.simulation import BUS, WORLD, WORLD_EPOCH, open_bus
+from facefusion_ros.ros.simulation import ACCESS, ADDRESS, BUS, WORLD, WORLD_EPOCH, open_bus
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
+from facefusion_ros.sensors.bus_load import MOST
 from facefusion_ros.sensors.iio import NAMES, IioPhotometer
 from facefusion_ros.sensors.light_chips import LIGHT_CHIPS
 from facefusion_ros.sensors.sampling import SamplingLoop
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from facefusion_ros.sim.world import World
 
 _RECENT = 32
-_HIGH_LOAD = 0.7
-"""Part of the bus' time beyond which other chips on it are held up."""
 
 
 class AmbientLight(StageNode):
@@ -40,14 +39,8 @@ class AmbientLight(StageNode):
     TABLE = (
         BUS,
         Parameter('chip', 'bh1750', 'Light sensor', choices=tuple(LIGHT_CHIPS), fixed=True),
-        Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True),
-        Parameter(
-            'access',
-            'i2c',
-            'How the chip is reached: i2c, over the bus; iio, through its kernel driver',
-            choices=('i2c', 'iio'),
-            fixed=True,
-        ),
+        ADDRESS,
+        ACCESS,
         Parameter(
             'rate_hz',
             10.0,
@@ -101,7 +94,7 @@ class AmbientLight(StageNode):
         if self._bus is not None:
             values['bus load'] = f'{self._bus_load():.1%}'
         health = sampling_health(self._loop.health, self._loop.counters, values)
-        if self._load > _HIGH_LOAD and health.level == OK:
+        if self._load > MOST and health.level == OK:
             slow = (
                 f'the light sensor takes {self._load:.0%} of the bus: '
                 "speed it up (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt)"

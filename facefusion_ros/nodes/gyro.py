@@ -11,7 +11,7 @@ from sensor_msgs.msg import Imu
 from facefusion_ros.ros.messages import to_header
 from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.simulation import BUS, WORLD, WORLD_EPOCH, open_bus
+from facefusion_ros.ros.simulation import ACCESS, ADDRESS, BUS, WORLD, WORLD_EPOCH, open_bus
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
 from facefusion_ros.sensors.bmi270 import FIRMWARE, load_firmware
 from facefusion_ros.sensors.bus_load import MOST, STANDARD_HZ, bus_clock_hz
@@ -39,14 +39,8 @@ class Gyro(StageNode):
     TABLE = (
         BUS,
         Parameter('chip', 'mpu6050', 'Motion sensor', choices=tuple(MOTION_CHIPS), fixed=True),
-        Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True),
-        Parameter(
-            'access',
-            'i2c',
-            'How the chip is reached: i2c, over the bus; iio, through its kernel driver',
-            choices=('i2c', 'iio'),
-            fixed=True,
-        ),
+        ADDRESS,
+        ACCESS,
         Parameter('bus_hz', 0, 'Clock of the bus; 0 asks the kernel, or takes 100 kHz', 'Hz', 0, 5_000_000, fixed=True),
         Parameter('frame_id', 'imu_link', 'Frame of the sensor', fixed=True),
         Parameter(

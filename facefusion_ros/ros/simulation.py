@@ -1,4 +1,4 @@
-"""Parameters by which nodes share a simulated world, and the bus its chips hang on."""
+"""Parameters by which nodes reach a chip, on a bus or in the simulated world that they share."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ WORLD_EPOCH = Parameter(
 )
 BUS = Parameter(
     'bus', SIM, "I2C bus: a number, a device node such as /dev/i2c-1, or 'sim' for the simulated world", fixed=True
+)
+
+ADDRESS = Parameter('address', 0, "I2C address; 0 for the chip's usual one", '', 0, 0x77, fixed=True)
+ACCESS = Parameter(
+    'access',
+    'i2c',
+    'How the chip is reached: i2c, over the bus; iio, through its kernel driver',
+    choices=('i2c', 'iio'),
+    fixed=True,
 )
 
 
