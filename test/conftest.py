@@ -18,13 +18,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from facefusion_ros.app.launch.packages import executable
 from facefusion_ros.ros import qos, stage
+from facefusion_ros.ros.run import Spinner
 
 PATIENCE_S = 40.0
 LOOK_S = 0.02
@@ -104,14 +104,11 @@ class Listener:
         self.namespace = namespace
         self._clients = {}
         self.node = rclpy.create_node('listener', context=context, namespace=namespace, use_global_arguments=False)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self.node)
+        self._spinner.start()
 
     def close(self):
-        self._executor.shutdown(timeout_sec=0)
-        self._thread.join(PATIENCE_S)
+        self._spinner.end()
         self.node.destroy_node()
 
     def hear(self, kind, topic, *, depth=1000):
@@ -250,27 +247,22 @@ class Ros:
             use_global_arguments=False,
             parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
         )
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(node)
         defects = []
 
-        def spin():
-            try:
-                executor.spin()
-            except ExternalShutdownException:
-                pass
-            except Exception as error:  # noqa: BLE001 - raised again below, where the test sees it
-                defects.append(error)
+        class Watched(Spinner):
+            def run(self):
+                try:
+                    super().run()
+                except Exception as error:  # noqa: BLE001 - raised again below, where the test sees it
+                    defects.append(error)
 
-        thread = threading.Thread(target=spin, daemon=True)
+        spinner = Watched(node)
         try:
             node.started = node.autostart()
-            thread.start()
+            spinner.start()
             yield node
         finally:
-            executor.shutdown(timeout_sec=0)
-            if thread.is_alive():
-                thread.join(PATIENCE_S)
+            spinner.end()
             node.stop()
             node.destroy_node()
         if defects:

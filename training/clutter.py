@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 def clutter(rng: np.random.Generator, width: int, height: int) -> Picture:
     """(height, width, 3) RGB 0..255 with no face in it."""
     picture = _ground(rng, width, height)
+    if rng.random() < 0.5:
+        _leaves(rng, picture)
     few = rng.random() < 0.25
     for _ in range(int(rng.integers(0, 4 if few else 18))):
         draw = _KINDS[int(rng.choice(len(_KINDS), p=_WEIGHTS))]
         draw(rng, picture)
-        if rng.random() < 0.1:
+        if rng.random() < 0.03:
             picture = _blurred(picture, rng.uniform(0.6, 5))
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         picture = _blurred(picture, rng.uniform(0.6, 4))
     return picture
 
@@ -104,6 +106,63 @@ def _ground(rng: np.random.Generator, width: int, height: int) -> Picture:
         share = np.clip(noise * rng.uniform(0.3, 2) + rng.uniform(-1, 1), 0, 1).astype(np.float32)
         picture += share[..., None] * (np.array(_colour(rng), np.float32) - picture)
     return picture
+
+
+_LEAF_PX = (5.0, 120.0)
+
+
+def _leaves(rng: np.random.Generator, picture: Picture) -> None:
+    """Cover the picture with things that hide each other, many small and few large, as photographs are.
+
+    Such "dead leaves" have the edges and the scales of natural pictures: Lee, Mumford and Huang, "Occlusion models for
+    natural images", 2001; as training data: Baradad et al., "Learning to see by looking at noise", 2021.
+    """
+    height, width = picture.shape[:2]
+    cloth = fractal(rng, width, height, int(rng.integers(3, 24)), rng.uniform(0.5, 0.95))
+    palette = [np.array(_colour(rng), np.float32) for _ in range(int(rng.integers(3, 10)))]
+    least, most = _LEAF_PX[0] * rng.uniform(1, 4), _LEAF_PX[1]
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(20, 130))):
+        # Areas fall with the third power of the size, so that all scales cover alike.
+        share = rng.random()
+        reach = (least**-2 + share * (most**-2 - least**-2)) ** -0.5
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        x0, y0 = max(0, int(x - reach)), max(0, int(y - reach))
+        x1, y1 = min(width, int(x + reach) + 1), min(height, int(y + reach) + 1)
+        if x1 - x0 < 3 or y1 - y0 < 3:
+            continue
+        part, inside = picture[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        inside[:] = 0
+        _leaf(rng, inside, (x - x0, y - y0), reach)
+        across, down = rng.normal(0, 0.35, 2) / reach
+        shade = 1 + across * (np.arange(x0, x1) - x) + (down * (np.arange(y0, y1) - y))[:, None]
+        if rng.random() < 0.6:
+            dy, dx = int(rng.integers(0, height - (y1 - y0) + 1)), int(rng.integers(0, width - (x1 - x0) + 1))
+            shade = shade + rng.uniform(0.05, 0.5) * cloth[dy : dy + y1 - y0, dx : dx + x1 - x0]
+        colour = palette[int(rng.integers(len(palette)))] * np.float32(rng.uniform(0.6, 1.3))
+        value = np.clip(colour * shade.astype(np.float32)[..., None], 0, 255)
+        part += (inside.astype(np.float32) / 255)[..., None] * (value - part)
+
+
+def _leaf(rng: np.random.Generator, mask: NDArray[np.uint8], centre: tuple[float, float], reach: float) -> None:
+    """Draw 255 where one thing is: round, angular or wavy."""
+    turn = rng.uniform(0, 2 * np.pi)
+    kind = rng.random()
+    narrow = rng.uniform(0.25, 1.0)
+    if kind < 0.35:
+        axes = (max(1, int(reach)), max(1, int(reach * narrow)))
+        middle = (int(centre[0]), int(centre[1]))
+        cv2.ellipse(mask, middle, axes, float(np.degrees(turn)), 0, 360, 255, -1, cv2.LINE_AA)
+        return
+    if kind < 0.7:
+        count = int(rng.integers(3, 7))
+        angles, radii = np.sort(rng.uniform(0, 2 * np.pi, count)), rng.uniform(0.5, 1.0, count)
+    else:
+        angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        radii = 0.7 + 0.3 * np.sin(int(rng.integers(2, 7)) * angles + turn) * rng.uniform(0.2, 1)
+    shape = reach * radii[:, None] * np.stack([np.cos(angles), narrow * np.sin(angles)], 1)
+    rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    cv2.fillPoly(mask, [(shape @ rotate + centre).astype(np.int32)], 255, cv2.LINE_AA)
 
 
 def _colour(rng: np.random.Generator) -> Colour:

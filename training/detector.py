@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from training.clutter import spoil
 from training.convolutions import CrossStage, conv
 from training.export import export
 from training.loop import RunSettings, train
@@ -19,6 +20,8 @@ from training.scenes import ASKED, scene
 from training.sprites import SpriteStore, five
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from training.loop import Batch
 
 WIDTH, HEIGHT = 416, 256
@@ -173,18 +176,36 @@ MOST_FACES = 8
 
 
 def batch(index: int, *, heads: Path, count: int, seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Batch:
-    """Draw the batch of that number: (count, 3, H, W) uint8 pictures and their (count, 8, 15) faces."""
+    """Draw the batch of that number: (count, 3, H, W) uint8 pictures and their (count, 8, 15) faces.
+
+    Drawing costs more than what a camera does to a picture, so each scene is seen twice, the second time mirrored.
+    """
     width, height = size
     pictures = np.zeros((count, height, width, 3), np.uint8)
     faces = np.zeros((count, MOST_FACES, VALUES), np.float32)
-    for number in range(count):
+    for number in range(0, count, 2):
         rng = np.random.default_rng([seed, index, number])
-        pictures[number], placed = scene(rng, SpriteStore.of(heads), width, height)
+        picture, placed = scene(rng, SpriteStore.of(heads), width, height)
         for place, face in zip(faces[number], placed, strict=False):
             asked = face.box[2] - face.box[0] >= ASKED
             # From centres to edges of pixels, as decoders count.
             place[:] = (*(face.box + 0.5), 1.0 if asked else 0.5, *(five(face.points) + 0.5).ravel())
+        pictures[number] = spoil(rng, picture)
+        if number + 1 < count:
+            pictures[number + 1] = spoil(rng, np.ascontiguousarray(picture[:, ::-1]))
+            faces[number + 1] = mirrored(faces[number], width)
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(faces)
+
+
+def mirrored(faces: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """(F, 15) faces as they are in the mirrored picture; left stays what is left in the picture."""
+    turned = np.array(faces)
+    turned[:, [0, 2]] = width - faces[:, [2, 0]]
+    points = faces[:, 5:].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]
+    points[..., 0] = width - points[..., 0]
+    turned[:, 5:] = points.reshape(-1, 10)
+    turned[faces[:, 4] == 0] = 0
+    return turned
 
 
 def main() -> None:

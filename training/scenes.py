@@ -79,8 +79,8 @@ def put(picture: NDArray[np.float32], sprite: Sprite, matrix: NDArray[np.float64
 
 def scene(
     rng: np.random.Generator, store: SpriteStore, width: int, height: int
-) -> tuple[NDArray[np.uint8], list[Placed]]:
-    """Draw a scene, (height, width, 3) RGB, and say where its faces are."""
+) -> tuple[NDArray[np.float32], list[Placed]]:
+    """Draw a scene, (height, width, 3) RGB 0..255 before any camera saw it, and say where its faces are."""
     picture = clutter(rng, width, height)
     for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
         _put_torn(rng, picture, store)
@@ -106,7 +106,7 @@ def scene(
         if rng.random() < 0.12:
             _hide(rng, picture, box)
         placed.append(Placed(box, points))
-    return spoil(rng, picture), placed
+    return picture, placed
 
 
 def crop(

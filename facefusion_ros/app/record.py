@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from facefusion_ros.app.recorder import Recorder
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.ros.signals import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +41,7 @@ def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float 
         message = f'{path} exists: name another file with --out, or move that one away'
         raise FacefusionError(message)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    ending = Ending()
     node = rclpy.create_node('recorder', namespace=namespace)
     try:
         recorder = Recorder(node, path, topics)
@@ -54,7 +51,7 @@ def record(path: Path, topics: Sequence[str], namespace: str, duration_s: float 
         until_s = told_s + DISCOVERY_S
         begun = False
         print(f'recording to {path}; Ctrl-C ends', flush=True)
-        while not stop.is_set() and not recorder.failed:
+        while not ending.asked and not recorder.failed:
             executor.spin_once(timeout_sec=0.2)
             now_s = time.monotonic()
             if duration_s is not None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +28,7 @@ from facefusion_ros.errors import FacefusionError
 from facefusion_ros.ros.image import from_compressed
 from facefusion_ros.ros.messages import from_time, from_timing
 from facefusion_ros.ros.parameters import Parameter, declare
+from facefusion_ros.ros.signals import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -99,7 +98,7 @@ class Witness(Node):  # type: ignore[misc]
         self.duration_s: float = values['duration_s']
         self.tally = Tally()
         self.processes = Processes()
-        self.done = threading.Event()
+        self.done = False
         self.failure: str | None = None
         self._begun_s: float | None = None
         self._created_s = psutil.Process().create_time()
@@ -145,7 +144,7 @@ class Witness(Node):  # type: ignore[misc]
         self._patience.reset()
         self.tally.shown.append(Shown(timing.sequence, shown_ns, journal))
         if now_s - self._begun_s >= self.duration_s:
-            self.done.set()
+            self.done = True
 
     def _on_provenance(self, cdr: bytes) -> None:
         self._whole = True
@@ -158,7 +157,7 @@ class Witness(Node):  # type: ignore[misc]
 
     def _give_up(self) -> None:
         self.failure = f'no frame was shown for {PATIENCE_S:.0f} s; the lines of the other nodes above say why'
-        self.done.set()
+        self.done = True
 
     def _show_progress(self) -> None:
         if self._begun_s is None:
@@ -248,23 +247,16 @@ def main() -> int:
         print(f'facefusion_ros: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 1
-    stopped = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopped.set()
-        witness.done.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    ending = Ending()
     executor = SingleThreadedExecutor()
     executor.add_node(witness)
     try:
-        while not witness.done.is_set():
+        while not (witness.done or ending.asked):
             executor.spin_once(timeout_sec=0.2)
     except ExternalShutdownException:
         pass
     code = _conclude(witness)
-    if not stopped.is_set():  # else all of the launch is being stopped
+    if not ending.asked:  # else all of the launch is being stopped
         witness.end_pipeline(executor)
     witness.destroy_node()
     rclpy.try_shutdown()

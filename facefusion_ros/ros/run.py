@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -14,51 +13,61 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.ros.signals import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rclpy.node import Node
+
     from facefusion_ros.ros.stage import StageNode
 
-JOIN_S = 2.0
+JOIN_S = 4.0
 LOOK_S = 0.2
 
 
-class _Spinner(threading.Thread):
-    """Spins one node."""
+class Spinner(threading.Thread):
+    """Spins one node until told to end."""
 
-    def __init__(self, node: StageNode) -> None:
-        super().__init__(name=node.NAME, daemon=True)
-        self._executor = SingleThreadedExecutor()
+    def __init__(self, node: Node) -> None:
+        super().__init__(name=node.get_name(), daemon=True)
+        self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
+        self._ending = False
 
     def run(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        """Spin. The executor ends where it ran: from outside, its shutdown would take away what it waits on."""
+        try:
+            with contextlib.suppress(ExternalShutdownException):
+                while not self._ending and self._executor.context.ok():
+                    self._executor.spin_once()
+        finally:
+            self._executor.shutdown()
 
     def end(self) -> None:
-        self._executor.shutdown(timeout_sec=0)
-        self.join(JOIN_S)
+        """Ask for the end and wait for it, but not for ever."""
+        self._ending = True
+        self._executor.create_task(lambda: None)  # wakes it
+        if self.ident:
+            self.join(JOIN_S)
 
 
 def run(*kinds: Callable[[], StageNode]) -> int:
     """Make the nodes, start them and run until SIGINT, SIGTERM or until all are finalized; returns the exit code.
 
-    A group's Ctrl-C reaches a process more than once, so signals only set a flag. A defect in a thread, of a node or of
-    its camera, ends the process, so that no node is dead and looks alive.
+    A defect in a thread, of a node or of its camera, ends the process, so that no node is dead and looks alive.
     """
-    stop, defect = threading.Event(), threading.Event()
+    ending = Ending()
+    defects: list[threading.ExceptHookArgs] = []
 
     def end_with(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
-        defect.set()
-        stop.set()
+        defects.append(failed)
+        ending.ask()
 
     threading.excepthook = end_with
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     cv2.setNumThreads(1)  # the stages are threads already; more only fight for the same cores
-    spinners: list[_Spinner] = []
+    spinners: list[Spinner] = []
     nodes: list[StageNode] = []
     started = False
     try:
@@ -67,9 +76,9 @@ def run(*kinds: Callable[[], StageNode]) -> int:
         # The end of the line first, so that nothing is sent to nobody. A node that cannot start has said why.
         started = all(node.autostart() for node in reversed(nodes))
         for node in nodes if started else ():
-            spinners.append(_Spinner(node))
+            spinners.append(Spinner(node))
             spinners[-1].start()
-        while started and not (stop.wait(LOOK_S) or all(node.state == 'finalized' for node in nodes)):
+        while started and not (ending.wait(LOOK_S) or all(node.state == 'finalized' for node in nodes)):
             pass
     except FacefusionError as error:
         print(f'facefusion_ros: {error}', file=sys.stderr)
@@ -79,9 +88,8 @@ def run(*kinds: Callable[[], StageNode]) -> int:
         node.stop()
         node.destroy_node()
     rclpy.try_shutdown()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the interpreter, ending, would let one more of them kill the process
-    return int(defect.is_set() or not started)
+    ending.close()
+    return int(bool(defects) or not started)
 
 
 def _init() -> None:

@@ -2,9 +2,16 @@
 
 import subprocess
 import sys
+import threading
+import time
 from signal import SIGINT, SIGTERM
 
 import pytest
+import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+
+from facefusion_ros.ros.run import Spinner
+from test.conftest import PATIENCE_S
 
 NODES = ('camera', 'detector', 'swapper', 'blender', 'renderer', 'ambient_light', 'gyro')
 
@@ -52,6 +59,39 @@ def test_signals_end_every_executable_cleanly(ros, listener, launch):
         for process in processes:
             assert 'Traceback' not in process.text
             assert 'rror' not in process.text
+
+
+def test_a_callback_that_begins_as_the_end_is_asked_for_is_finished(ros):
+    class Late(MutuallyExclusiveCallbackGroup):
+        """Says when a callback is about to run, and holds it until let go."""
+
+        begins, proceed = threading.Event(), threading.Event()
+
+        def beginning_execution(self, entity):
+            self.begins.set()
+            assert self.proceed.wait(PATIENCE_S)
+            return super().beginning_execution(entity)
+
+    ran, defects = threading.Event(), []
+    with ros.listener(ros.namespace()) as listening:
+        node = rclpy.create_node(
+            'ending', context=listening.node.context, namespace=listening.namespace, use_global_arguments=False
+        )
+        node.create_timer(0.01, ran.set, callback_group=Late())
+        spinner = Spinner(node)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading, 'excepthook', lambda failed: defects.append(failed.exc_value))
+            spinner.start()
+            assert Late.begins.wait(PATIENCE_S)
+            ending = threading.Thread(target=spinner.end)
+            ending.start()
+            time.sleep(0.05)  # the end is asked for before the callback has begun
+            Late.proceed.set()
+            ending.join(PATIENCE_S)
+        assert not spinner.is_alive()
+        assert ran.is_set()
+        assert defects == []
+        node.destroy_node()
 
 
 def test_a_signal_that_comes_last_does_not_kill():
