@@ -1,4 +1,4 @@
-"""The light sensor: reads one of many chips and publishes illuminance."""
+"""The light sensor: reads one of many chips and publishes illuminance and, where it sees colours, their temperature."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sensor_msgs.msg import Illuminance
 
+from facefusion_ros import msg
 from facefusion_ros.ros.messages import to_header
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
@@ -17,7 +18,7 @@ from facefusion_ros.ros.simulation import ACCESS, ADDRESS, BUS, WORLD, WORLD_EPO
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
 from facefusion_ros.sensors.bus_load import MOST
 from facefusion_ros.sensors.iio import NAMES, IioPhotometer
-from facefusion_ros.sensors.light_chips import LIGHT_CHIPS
+from facefusion_ros.sensors.light_chips import COLOUR_CHIPS, LIGHT_CHIPS
 from facefusion_ros.sensors.sampling import SamplingLoop
 from facefusion_ros.sim.light_chips import colour_temperature, emulate_light_chip
 
@@ -33,7 +34,7 @@ _RECENT = 32
 
 
 class AmbientLight(StageNode):
-    """Publishes ``illuminance``."""
+    """Publishes ``illuminance`` and, with a chip that sees colours, ``colour_temperature``."""
 
     NAME = 'ambient_light'
     TABLE = (
@@ -58,8 +59,10 @@ class AmbientLight(StageNode):
     )
 
     def configure(self) -> None:
-        """Make the publisher."""
+        """Make the publishers."""
         self._illuminance = self.advertise(Illuminance, 'illuminance')
+        if self.values['chip'] in COLOUR_CHIPS:
+            self._colour_temperature = self.advertise(msg.ColourTemperature, 'colour_temperature')
         self._last: LightReading | None = None
         self._stamps_ns: deque[int] = deque(maxlen=_RECENT)
 
@@ -125,6 +128,10 @@ class AmbientLight(StageNode):
             self._stamps_ns.append(reading.stamp_ns)
             header = to_header(reading.stamp_ns, self.values['frame_id'])
             self._illuminance.publish(Illuminance(header=header, illuminance=reading.lux, variance=reading.variance))
+            if reading.cct_k is not None:
+                self._colour_temperature.publish(
+                    msg.ColourTemperature(header=header, kelvin=reading.cct_k, variance=reading.cct_variance)
+                )
 
 
 def main() -> int:

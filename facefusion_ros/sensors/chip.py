@@ -30,6 +30,8 @@ class LightReading:
     """Variance of ``lux``, lux²."""
     cct_k: float | None = None
     """Correlated colour temperature of the light, kelvin; None where the chip sees no colours or too little light."""
+    cct_variance: float = 0.0
+    """Variance of ``cct_k``, K²; 0 where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ class IioPhotometer:
             stamp_ns = (begun_ns + ended_ns) // 2
         else:
             stamp_ns = ended_ns - round(1e9 * (integration_s + _REFRESH_S.get(self._name, 0.0) / 2.0))
-        return [LightReading(stamp_ns, light.lux, light.variance, light.cct_k)]
+        return [LightReading(stamp_ns, light.lux, light.variance, light.cct_k, light.cct_variance)]
 
     def close(self) -> None:
         """Nothing is kept open."""

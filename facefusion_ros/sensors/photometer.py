@@ -87,6 +87,7 @@ class Light:
     lux: float
     variance: float
     cct_k: float | None = None
+    cct_variance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class Photometer(ABC):
             self._begin()
             return []
         light = self._light(data, used)
-        reading = LightReading(middle_ns, light.lux, light.variance, light.cct_k)
+        reading = LightReading(middle_ns, light.lux, light.variance, light.cct_k, light.cct_variance)
         if repeated and greatest > _FEW_COUNTS:
             # Perhaps the light is the same to a count, perhaps the chip has stopped: another range must tell.
             self._begin(self._other_range(data))

@@ -28,6 +28,8 @@ _CCT_LIMITS_K = (1500.0, 15_000.0)
 _ENOUGH_COUNTS = 50
 TOLERANCE = 0.2
 """Of the irradiance responsivities; the formula's own error depends on the lamp."""
+_COLOUR_TOLERANCES = (0.15, 0.158)
+"""Of the blue channel against the clear one at 465 nm (65 to 88 %), and of the red one at 615 nm (80 to 110 %)."""
 
 
 def full_count(steps: int) -> int:
@@ -93,5 +95,26 @@ def light_of(clear: float, red: float, green: float, blue: float, sensitivity: f
     variance = variance_of(lux, shot_counts, 1.0 / sensitivity, TOLERANCE)
     if clear < _ENOUGH_COUNTS or red <= infrared or blue <= infrared:
         return Light(lux, variance)
-    cct_k = _CCT_SLOPE_K * (blue - infrared) / (red - infrared) + _CCT_OFFSET_K
-    return Light(lux, variance, cct_k if _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1] else None)
+    blue_of_red = (blue - infrared) / (red - infrared)
+    cct_k = _CCT_SLOPE_K * blue_of_red + _CCT_OFFSET_K
+    if not _CCT_LIMITS_K[0] <= cct_k <= _CCT_LIMITS_K[1]:
+        return Light(lux, variance)
+    return Light(lux, variance, cct_k, (_CCT_SLOPE_K * blue_of_red) ** 2 * _ratio_variance(clear, red, green, blue))
+
+
+def _ratio_variance(clear: float, red: float, green: float, blue: float) -> float:
+    """Return the relative variance of blue to red without infrared.
+
+    Of each count as much as it is itself, as if it were as many electrons, and rounding; and the tolerances of the
+    part's colour filters, taken as evenly distributed. The formula's own error depends on the lamp and is not in it.
+    """
+    infrared = max(0.0, (red + green + blue - clear) / 2.0)
+    inside = 0.5 if infrared else 0.0  # how much of each count goes into the infrared
+    of_red, of_blue = 1.0 / (red - infrared), 1.0 / (blue - infrared)
+    # How the logarithm of the ratio changes with red, green, blue and clear.
+    shared = inside * (of_red - of_blue)
+    changes = (shared - of_red, shared, shared + of_blue, -shared)
+    counts = sum(
+        change**2 * (count + 1.0 / 12.0) for change, count in zip(changes, (red, green, blue, clear), strict=True)
+    )
+    return counts + sum(tolerance**2 for tolerance in _COLOUR_TOLERANCES) / 3.0

@@ -2,10 +2,11 @@
 
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from facefusion_ros.sensors.bus import Bus, Saturated
-from facefusion_ros.sensors.tcs34725 import Tcs34725
+from facefusion_ros.sensors.tcs34725 import Tcs34725, light_of
 from facefusion_ros.sensors.veml6040 import Veml6040
 from facefusion_ros.sensors.veml7700 import MOST_LINEAR_LUX, Veml7700, corrected
 from facefusion_ros.sim.i2c import EmulatedAdapter
@@ -50,6 +51,32 @@ def test_a_colour_beyond_all_lamps_is_none(make_clock, make, emulate):
     clock = make_clock()
     readings = read(clock, make, emulate(lambda _: 500.0, lambda _: 1410.0, clock=clock))
     assert {reading.cct_k for reading in readings} == {None}
+
+
+@pytest.mark.parametrize('infrared', [0.0, 60.0])
+@pytest.mark.parametrize('scale', [1.0, 30.0])
+def test_the_variance_of_a_colour_temperature_is_that_of_many_parts_in_the_same_light(infrared, scale):
+    """Parts whose colours are as far from typical as the data sheet allows, and counts as noisy as electrons are."""
+    rng = np.random.default_rng(3)
+    red, green, blue = (scale * (each + infrared) for each in (200.0, 260.0, 240.0))
+    clear = scale * (700.0 + infrared)
+    told = light_of(clear, red, green, blue, 1.0)
+    measured = []
+    for _ in range(4000):
+        of_red, of_blue = rng.uniform(80.0, 110.0) / 95.0, rng.uniform(65.0, 88.0) / 76.5
+        means = (clear, red + scale * 200.0 * (of_red - 1.0), green, blue + scale * 240.0 * (of_blue - 1.0))
+        # What a filter lets through less of, the channel without one does not see more of.
+        means = (clear + means[1] - red + means[3] - blue, *means[1:])
+        reading = light_of(*np.rint(rng.poisson(means)).tolist(), 1.0)
+        measured.append(reading.cct_k)
+    assert np.mean(measured) == pytest.approx(told.cct_k, rel=0.03)
+    assert np.var(measured) == pytest.approx(told.cct_variance, rel=0.2)
+
+
+def test_what_no_data_sheet_says_has_no_variance(make_clock):
+    clock = make_clock()
+    reading = read(clock, Veml6040, EmulatedVeml6040(lambda _: 500.0, lambda _: 4000.0, clock=clock))[-1]
+    assert reading.cct_variance == 0.0
 
 
 def test_the_veml7700_is_corrected_as_far_as_its_polynomial_goes():
