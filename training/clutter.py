@@ -34,6 +34,11 @@ def clutter(rng: np.random.Generator, width: int, height: int) -> Picture:
 
 def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     """Light, blur, noise and compression, as of a cheap camera; RGB uint8."""
+    return spoil_detail(rng, spoil_light(rng, picture), grey=True)
+
+
+def spoil_light(rng: np.random.Generator, picture: Picture) -> Picture:
+    """Tint, contrast and exposure: what changes a value whatever its neighbours are; may leave 0..255."""
     if rng.random() < 0.5:
         picture = picture * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
     if rng.random() < 0.7:
@@ -43,17 +48,17 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
         picture = (picture - 128) * np.float32(np.exp(rng.normal(-0.1, 0.35))) + np.float32(128 + rng.normal(0, 25))
     if rng.random() < 0.2:  # far too dark or bright
         picture = picture * np.float32(2.0 ** rng.uniform(-2.5, 1.0))
+    return picture
+
+
+def spoil_detail(rng: np.random.Generator, picture: Picture, *, grey: bool = False) -> NDArray[np.uint8]:
+    """Blur, sharpening, fewer pixels, noise and compression; RGB uint8, with ``grey`` sometimes without colour."""
     kind = rng.random()
     height, width = picture.shape[:2]
     if kind < 0.3:
         picture = _blurred(picture, rng.uniform(0.3, 1.8))
     elif kind < 0.38:
-        length = int(rng.integers(3, 9))
-        kernel = np.zeros((length, length), np.float32)
-        kernel[length // 2] = 1.0
-        turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1.0)
-        turned = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
-        picture = np.asarray(cv2.filter2D(picture, -1, turned / np.float32(max(float(turned.sum()), 1e-6))), np.float32)
+        picture = _shaken(rng, picture, 9)
     elif kind < 0.52:
         share = rng.uniform(0.25, 0.9)
         small = cv2.resize(
@@ -66,7 +71,7 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     if rng.random() < 0.6:
         grain = rng.standard_normal(picture.shape, dtype=np.float32)
         picture = picture + grain * np.float32(rng.uniform(1, 14))
-    if rng.random() < 0.2:
+    if grey and rng.random() < 0.2:
         picture = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     result = np.clip(picture, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:
@@ -75,8 +80,39 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     return result
 
 
+def degraded(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
+    """Blur, shrink, add noise and code a (S, S, 3) RGB 0..255 picture, each by chance, as blind restoration expects.
+
+    The order is that of Wang et al., "GFP-GAN", 2021: blur, fewer pixels, noise, JPEG, back to size.
+    """
+    side = picture.shape[0]
+    out = picture
+    if rng.random() < 0.85:
+        out = _shaken(rng, out, 15) if rng.random() < 0.25 else _blurred(out, rng.uniform(0.2, 3.5))
+    less = float(np.exp(rng.uniform(0, np.log(6.0)))) if rng.random() < 0.85 else 1.0
+    small = max(32, round(side / less))
+    out = np.asarray(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), np.float32)
+    if rng.random() < 0.7:
+        out = out + rng.standard_normal(out.shape, dtype=np.float32) * np.float32(rng.uniform(0, 12))
+    coded = np.clip(np.rint(out), 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        _, data = cv2.imencode('.jpg', coded, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
+        coded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.resize(coded, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
 def _blurred(picture: Picture, sigma: float) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+
+
+def _shaken(rng: np.random.Generator, picture: Picture, most_px: int) -> Picture:
+    """Blur along a line, as a moving camera does."""
+    length = int(rng.integers(3, most_px))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1.0
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1.0)
+    turned = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
+    return np.asarray(cv2.filter2D(picture, -1, turned / np.float32(max(float(turned.sum()), 1e-6))), np.float32)
 
 
 def fractal(rng: np.random.Generator, width: int, height: int, cells: int, roughness: float) -> NDArray[np.float32]:

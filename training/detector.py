@@ -16,12 +16,10 @@ from training.clutter import spoil
 from training.convolutions import CrossStage, conv
 from training.export import export
 from training.loop import RunSettings, train
-from training.scenes import ASKED, scene
+from training.scenes import ASKED, mirrored_faces, scene
 from training.sprites import SpriteStore, five
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from training.loop import Batch
 
 WIDTH, HEIGHT = 416, 256
@@ -193,19 +191,8 @@ def batch(index: int, *, heads: Path, count: int, seed: int, size: tuple[int, in
         pictures[number] = spoil(rng, picture)
         if number + 1 < count:
             pictures[number + 1] = spoil(rng, np.ascontiguousarray(picture[:, ::-1]))
-            faces[number + 1] = mirrored(faces[number], width)
+            faces[number + 1] = mirrored_faces(faces[number], width)
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(faces)
-
-
-def mirrored(faces: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """(F, 15) faces as they are in the mirrored picture; left stays what is left in the picture."""
-    turned = np.array(faces)
-    turned[:, [0, 2]] = width - faces[:, [2, 0]]
-    points = faces[:, 5:].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]
-    points[..., 0] = width - points[..., 0]
-    turned[:, 5:] = points.reshape(-1, 10)
-    turned[faces[:, 4] == 0] = 0
-    return turned
 
 
 def main() -> None:

@@ -42,9 +42,10 @@ def face_box(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.concatenate([every.min(axis=0), every.max(axis=0)])
 
 
-def _similarity(
+def turned_scaled(
     scale: float, turn: float, origin: NDArray[np.floating], place: NDArray[np.floating]
 ) -> NDArray[np.float64]:
+    """(2, 3) map that scales, turns (radians, from x to y) and takes a point to another."""
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     linear = np.array([[cos, -sin], [sin, cos]])
     return np.concatenate([linear, (place - linear @ origin)[:, None]], axis=1)
@@ -97,7 +98,7 @@ def scene(
         turn = rng.normal(0, 0.2) if rng.random() < 0.8 else rng.uniform(-0.8, 0.8)
         reach = 0.4 * across
         place = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
-        matrix = _similarity(scale, turn, (own[:2] + own[2:]) / 2, place)
+        matrix = turned_scaled(scale, turn, (own[:2] + own[2:]) / 2, place)
         points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
         box = face_box(points)
         if any(_covers(box, other.box) for other in placed):
@@ -107,6 +108,20 @@ def scene(
             _hide(rng, picture, box)
         placed.append(Placed(box, points))
     return picture, placed
+
+
+def mirrored_faces(faces: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """(F, 15) faces as they are in the mirrored picture of that width; left stays what is left in the picture.
+
+    Each is left, top, right, bottom, 0 where there is none, and five landmarks, counted from the edges of pixels.
+    """
+    turned = np.array(faces)
+    turned[:, [0, 2]] = width - faces[:, [2, 0]]
+    points = faces[:, 5:].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]
+    points[..., 0] = width - points[..., 0]
+    turned[:, 5:] = points.reshape(-1, 10)
+    turned[faces[:, 4] == 0] = 0
+    return turned
 
 
 def crop(
@@ -149,7 +164,7 @@ def crop_from(points: NDArray[np.floating], side: int, rng: np.random.Generator 
     matrix = similarity(marks, TEMPLATE * side - 0.5)
     if rng is not None:
         middle = np.full(2, (side - 1) / 2)
-        more = _similarity(float(np.exp(rng.normal(0, 0.1))), rng.normal(0, 0.15), middle, middle)
+        more = turned_scaled(float(np.exp(rng.normal(0, 0.1))), rng.normal(0, 0.15), middle, middle)
         matrix = np.column_stack([more[:, :2] @ matrix[:, :2], more[:, :2] @ matrix[:, 2] + more[:, 2]])
     return matrix
 
@@ -186,7 +201,7 @@ def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: Spr
     height, width = picture.shape[:2]
     across = rng.uniform(20, 0.6 * height)
     place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
-    matrix = _similarity(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place)
+    matrix = turned_scaled(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place)
     put(picture, Sprite(rgba, sprite.points, sprite.seen), matrix)
 
 

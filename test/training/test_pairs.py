@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from training import pairs
+from training.pairs import CROP, PERSONAS, SIDE, TEMPLATE, PairStore, crop_map, cropped, draw_shard
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('pairs')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, 'SHARD', 3)
+        draw_shard(folder, 0, 5)
+    return PairStore(folder)
+
+
+def test_a_swap_changes_the_face_and_nothing_far_from_it(store):
+    assert len(store) == 3
+    for number in range(3):
+        pair = store[number]
+        assert pair.personas.shape == (len(PERSONAS), SIDE, SIDE, 3)
+        for picture, mask in zip(pair.personas.astype(int), pair.masks, strict=True):
+            apart = np.abs(picture - pair.face.astype(int)).max(axis=2)
+            assert np.median(apart[mask > 250]) > 8
+            assert 0.03 < (mask > 127).mean() < 0.6
+            rows = np.flatnonzero((mask > 127).any(axis=1))
+            assert np.median(apart[: max(1, rows[0] - 60)]) == 0
+
+
+def test_the_crop_has_the_landmarks_of_the_template(store):
+    for number in range(3):
+        pair = store[number]
+        matrix = crop_map(pair.five)
+        mapped = pair.five @ matrix[:, :2].T + matrix[:, 2]
+        assert np.abs(mapped.mean(axis=0) - TEMPLATE.mean(axis=0)).max() < 1e-3
+        loose = crop_map(pair.five, np.random.default_rng(0))
+        assert 0.1 < np.abs(loose - matrix).max() < 60
+        assert cropped(pair.face, matrix).shape == (CROP, CROP, 3)
+        assert cropped(pair.masks[0], matrix).shape == (CROP, CROP)
+
+
+def test_an_empty_folder_is_told_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match=r'python -m training\.pairs'):
+        PairStore(tmp_path)

@@ -1,0 +1,74 @@
+"""A network that redraws a picture under a condition: an hourglass with bridges, told at every scale what is wanted."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from training.convolutions import Residual, conv
+
+WIDTHS = (24, 48, 96, 144)
+"""Channels at a half, a quarter, an eighth and a sixteenth of the picture's side."""
+
+
+class Told(nn.Module):
+    """Scales and shifts channels by the condition (Perez et al., "FiLM", 2018)."""
+
+    def __init__(self, conditions: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.values = nn.Linear(conditions, 2 * width)
+        nn.init.zeros_(self.values.bias)
+        nn.init.normal_(self.values.weight, std=0.02)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """(N, width, H, W) and (N, conditions) to (N, width, H, W)."""
+        values = self.values(condition).view(-1, 2 * self.width, 1, 1)
+        out: torch.Tensor = x * (1 + values[:, : self.width]) + values[:, self.width :]
+        return out
+
+
+class Rise(nn.Module):
+    """To twice the size, with the bridge from the way down and the condition."""
+
+    def __init__(self, conditions: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.narrow = conv(inputs, outputs, 1)
+        self.told = Told(conditions, outputs)
+        self.work = Residual(outputs)
+
+    def forward(self, x: torch.Tensor, bridge: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """(N, inputs, H, W) and (N, outputs, 2H, 2W) to (N, outputs, 2H, 2W)."""
+        x = functional.interpolate(self.narrow(x), scale_factor=2.0, mode='nearest')
+        out: torch.Tensor = self.work(self.told(x + bridge, condition))
+        return out
+
+
+class Redraw(nn.Module):
+    """(N, 3, 256, 256) and (N, conditions) to (N, outputs, 256, 256), without a bound on the values."""
+
+    def __init__(self, conditions: int, outputs: int, side: int = 256) -> None:
+        super().__init__()
+        a, b, c, d = WIDTHS
+        self.stem = conv(12, a)
+        self.down_4 = nn.Sequential(conv(a, b, 3, 2), Residual(b))
+        self.down_8 = nn.Sequential(conv(b, c, 3, 2), Residual(c))
+        self.down_16 = nn.Sequential(conv(c, d, 3, 2), Residual(d))
+        # The crop is aligned: where a place is says much of what is there.
+        self.place = nn.Parameter(torch.zeros(1, d, side // 16, side // 16))
+        self.told = Told(conditions, d)
+        self.middle = nn.Sequential(Residual(d), Residual(d))
+        self.up_8, self.up_4, self.up_2 = Rise(conditions, d, c), Rise(conditions, c, b), Rise(conditions, b, a)
+        self.last = nn.Conv2d(a, 4 * outputs, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Redraw."""
+        x2 = self.stem(functional.pixel_unshuffle(x, 2))
+        x4 = self.down_4(x2)
+        x8 = self.down_8(x4)
+        x16 = self.middle(self.told(self.down_16(x8) + self.place, condition))
+        y = self.up_8(x16, x8, condition)
+        y = self.up_4(y, x4, condition)
+        y = self.up_2(y, x2, condition)
+        return functional.pixel_shuffle(self.last(y), 2)

@@ -1,0 +1,106 @@
+"""The restorer: gives back to a face what blur, noise, coding and few pixels took from it."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.clutter import degraded, spoil_light
+from training.export import export
+from training.loop import RunSettings, train
+from training.pairs import CROP, PERSONAS, PairStore, crop_map, cropped
+from training.redraw import Redraw
+from training.swapper import slopes, structure
+
+if TYPE_CHECKING:
+    from training.loop import Batch
+
+
+class Restorer(nn.Module):
+    """(N, 3, 256, 256) RGB 0..1 and (N, 1) fidelity 0..1 to the restored picture, (N, 3, 256, 256) RGB 0..1.
+
+    Fidelity 1 draws what is most likely right on the average, 0 draws edges and texture as sharp as faces have them,
+    right or not; CodeFormer's w (Zhou et al., 2022) does the same between its two sources.
+    """
+
+    inputs = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redraw = Redraw(1, 3)
+
+    def forward(self, x: torch.Tensor, fidelity: torch.Tensor) -> torch.Tensor:
+        """Restore."""
+        return (x + self.redraw(x, fidelity)).clamp(0, 1)
+
+
+def loss_of(output: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+    """Compare with the truth; ``batch``: pictures, fidelities (N, 1), truth (N, 3, 256, 256).
+
+    A faithful picture has the least squared error. A sharp one has slopes as large as the truth's, which the least
+    squared error never gives where it is not sure.
+    """
+    fidelity, truth = batch[1].view(-1, 1, 1, 1), batch[2]
+    apart = output - truth
+    ours, theirs = slopes(output), slopes(truth)
+    strength = nn.functional.avg_pool2d(ours.abs(), 7, 3) - nn.functional.avg_pool2d(theirs.abs(), 7, 3)
+    return {
+        'square': 40 * apart.square().mean(),
+        'colour': 2 * apart.abs().mean(),
+        'slopes': (ours - theirs).abs().mean() * 2,
+        'sharp': 8 * ((1 - fidelity) * strength.abs()).mean(),
+        'structure': 0.2 * ((1.5 - fidelity) * (1 - structure(output, truth))).mean(),
+    }
+
+
+def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
+    """Draw the batch of that number: degraded (count, 3, 256, 256) uint8, fidelities (count, 1), truth uint8."""
+    store = PairStore.of(pairs)
+    pictures = np.zeros((count, CROP, CROP, 3), np.uint8)
+    truths = np.zeros((count, CROP, CROP, 3), np.uint8)
+    fidelities = np.zeros((count, 1), np.float32)
+    for number in range(count):
+        rng = np.random.default_rng([seed, index, number, 1])
+        pair = store[int(rng.integers(len(store)))]
+        # Personas are restored too.
+        which = int(rng.integers(-2, len(PERSONAS)))
+        source = pair.personas[which] if which >= 0 else pair.face
+        truth = spoil_light(rng, cropped(source, crop_map(pair.five, rng))[..., ::-1])
+        if rng.random() < 0.5:
+            truth = truth[:, ::-1]
+        truth = np.ascontiguousarray(np.clip(truth, 0, 255))
+        truths[number] = np.rint(truth).astype(np.uint8)
+        pictures[number] = degraded(rng, truth)
+        fidelities[number] = rng.random()
+    return (
+        torch.from_numpy(pictures).permute(0, 3, 1, 2),
+        torch.from_numpy(fidelities),
+        torch.from_numpy(truths).permute(0, 3, 1, 2),
+    )
+
+
+def main() -> None:
+    """Train the restorer, or go on with it, and export it."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument('--pairs', type=Path, required=True, help='folder of training.pairs')
+    parser.add_argument('--out', type=Path, default=Path('training/runs/restorer'))
+    parser.add_argument('--steps', type=int, default=8_000)
+    parser.add_argument('--batch', type=int, default=8)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=1)
+    options = parser.parse_args()
+    make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
+    settings = RunSettings(options.out, options.steps, rate=1.5e-3, seed=options.seed, workers=options.workers)
+    net = train(Restorer(), make, loss_of, settings)
+    example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, 1))
+    export(net, example, options.out / 'face_restorer.onnx', ['picture', 'fidelity'], ['restored'])
+
+
+if __name__ == '__main__':
+    main()
