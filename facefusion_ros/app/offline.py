@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.blender import Blender
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.engines.stored import load_stored
@@ -53,7 +54,7 @@ class Replacement:
     """Swaps and blends given faces into a picture, in place."""
 
     def __init__(self, maker: PatchMaker, settings: BlendSettings, intrinsics: Intrinsics | None = None) -> None:
-        self.blender = Blender(settings, intrinsics)
+        self.blender = Blender(settings, Alignment(camera=intrinsics))
         self._maker = maker
         self._patches: list[NDArray[np.uint8]] = []
 
@@ -74,6 +75,7 @@ class Replacement:
             with suppress(ValueError):
                 image_from_patch = self._maker.make(pixels, part, out)
                 patches.append(FacePatch(part.face, out, image_from_patch, part.shown.name, part.shown.digest))
+        self.blender.alignment.observe_frame(pixels, stamp_ns, faces)
         placements = self.blender.plan(patches, stamp_ns, pixels.shape[1], pixels.shape[0])
         self.blender.apply(pixels, placements)
         return tuple(placement.region for placement in placements)

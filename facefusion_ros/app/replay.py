@@ -167,6 +167,6 @@ def _take_reading(pipeline: OfflinePipeline, message: Message, namespace: str) -
         imu = deserialize_message(message.cdr, Imu)
         rate = angular_velocity(imu)
         if rate is not None:
-            pipeline.blender.observe_rotation(from_time(imu.header.stamp), rate)
+            pipeline.blender.alignment.observe_rotation(from_time(imu.header.stamp), rate)
     elif name == 'camera_info':
-        pipeline.blender.intrinsics = from_camera_info(deserialize_message(message.cdr, CameraInfo))
+        pipeline.blender.alignment.camera = from_camera_info(deserialize_message(message.cdr, CameraInfo))

@@ -1,4 +1,4 @@
-"""Where a face went between two frames: predicted from the gyro, finished by the picture, gated where the gyro misleads.
+"""Where a face went between two frames: predicted from the gyro, finished by the picture.
 
 Three things move a face in the picture: the camera turns, which the gyro feels at once; the camera shifts or the face
 moves, which only pictures show; and a vehicle that carries both, which the gyro feels and the face does not show.
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.blending import motion
-from facefusion_ros.blending.settings import IDENTITY_MOUNTING, Rotation
 from facefusion_ros.errors import require
 
 if TYPE_CHECKING:
@@ -23,6 +22,13 @@ if TYPE_CHECKING:
 
     from facefusion_ros.faces.face import Face
     from facefusion_ros.frames.intrinsics import Intrinsics
+
+Rotation = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+IDENTITY_MOUNTING: Rotation = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
+"""IMU body (REP-103: x forward, y left, z up) to optical frame (x right, y down, z into the picture)."""
+
+_NINE = np.array([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +127,21 @@ class Alignment:
         settings, camera, since_ns = self.settings, self.camera, face.measured_ns
         if not settings.gyro or camera is None or not 0 < since_ns < stamp_ns:
             return None
-        stamps_ns, rates = self._rotations.snapshot()
-        optical_rates = (rates - np.asarray(settings.gyro_bias)) @ np.asarray(settings.r_optical_imu).T
-        offset_ns = round(settings.time_offset_s * 1e9)
-        turn = motion.turn_between(stamps_ns, optical_rates, since_ns + offset_ns, stamp_ns + offset_ns)
         width, height = self._size if self._size[0] else (camera.width, camera.height)
-        moved = None if turn is None else motion.picture_motion(turn, camera, width, height)
-        centre = face.landmarks.mean(axis=0)
-        return None if moved is None else motion.local_affine(moved, (float(centre[0]), float(centre[1])))
+        offset_ns = round(settings.time_offset_s * 1e9)
+        margin_ns = offset_ns + motion.MAX_GAP_NS
+        stamps_ns, rates = self._rotations.snapshot(since_ns - margin_ns, stamp_ns + margin_ns)
+        optical_rates = (rates - np.asarray(settings.gyro_bias)) @ np.asarray(settings.r_optical_imu).T
+        points = _about(face)
+        moved = motion.displaced(
+            points,
+            since_ns,
+            stamp_ns,
+            (stamps_ns - offset_ns, optical_rates),
+            camera.scaled(width, height),
+            motion.Shutter(height, settings.readout_s),
+        )
+        return None if moved is None else motion.affine_between(points, moved)
 
     def steady(self, faces: Sequence[Face], stamp_ns: int) -> tuple[Face, ...]:
         """Return the faces of the frame of that stamp with landmarks freed of their jitter, in the same order.
@@ -150,3 +163,11 @@ class Alignment:
             gyro_bias=np.asarray(settings.gyro_bias, np.float64),
             gyro_bias_sigma_rad_s=np.inf,
         )
+
+
+def _about(face: Face) -> NDArray[np.float64]:
+    """(9, 2) points on and about a face, pixels."""
+    low, high = face.landmarks.min(axis=0).astype(np.float64), face.landmarks.max(axis=0).astype(np.float64)
+    middle, reach = 0.5 * (low + high), 0.75 * float((high - low).max())
+    points: NDArray[np.float64] = middle + reach * _NINE
+    return points

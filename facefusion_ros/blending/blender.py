@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facefusion_ros.blending import motion
+from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.colour import SAMPLES, LightFilter, gain_field, measure, sample_face
 from facefusion_ros.blending.light import LightSteps
 from facefusion_ros.blending.masks import feather
@@ -16,11 +16,10 @@ from facefusion_ros.blending.paste import Region, Scratch, compose, layer_size, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from facefusion_ros.blending.settings import BlendSettings
     from facefusion_ros.faces.face import FacePatch
-    from facefusion_ros.frames.intrinsics import Intrinsics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +28,7 @@ class Placement:
 
     patch: FacePatch
     image_from_patch: NDArray[np.float64]
-    """(2, 3) affine map from patch pixels to pixels of the frame, moved along with the camera's rotation."""
+    """(2, 3) affine map from patch pixels to pixels of the frame, moved along with the face."""
     region: Region
     """Left, top, width, height: all that may change, within the picture."""
     stamp_ns: int
@@ -39,14 +38,13 @@ class Placement:
 class Blender:
     """Puts patches onto frames in place, in the scene's light.
 
-    ``plan`` and ``apply`` belong to one thread; readings of the sensors may come from others. ``settings`` and
-    ``intrinsics`` may be replaced at any time, the next call uses them. Without intrinsics the gyro is not used.
+    ``plan`` and ``apply`` belong to one thread; readings of the sensors may come from others. ``settings`` may be
+    replaced at any time, the next call uses them. ``alignment`` takes the frames and the gyro's readings.
     """
 
-    def __init__(self, settings: BlendSettings, intrinsics: Intrinsics | None = None) -> None:
+    def __init__(self, settings: BlendSettings, alignment: Alignment | None = None) -> None:
         self.settings = settings
-        self.intrinsics = intrinsics
-        self._rotations = motion.Rotations()
+        self.alignment = alignment or Alignment()
         self._light_steps = LightSteps()
         self._light = LightFilter()
         self._scratch = Scratch()
@@ -60,30 +58,19 @@ class Blender:
         """Take a reading of the ambient light; one thread at a time."""
         self._light_steps.observe(stamp_ns, lux, self.settings.light_step_ratio)
 
-    def observe_rotation(self, stamp_ns: int, angular_velocity: ArrayLike) -> None:
-        """Take a reading of the gyro, (3,) rad/s in the IMU frame."""
-        self._rotations.observe(stamp_ns, angular_velocity)
-
     def plan(self, patches: Sequence[FacePatch], stamp_ns: int, width: int, height: int) -> tuple[Placement, ...]:
         """Say where each patch goes on the frame of that stamp, width x height pixels.
 
-        A face measured in an older frame is moved along with the camera's rotation since then, where the gyro knows it.
-        Patches wholly outside the picture, or with a map that is not finite or flat, get no placement.
+        A face measured in an older frame is moved along with what is known of its motion since then. Patches wholly
+        outside the picture, or with a map that is not finite or flat, get no placement.
         """
-        motions: dict[int, NDArray[np.float64] | None] = {}
         placements = []
         for patch in patches:
             size = patch.pixels.shape[0]
             image_from_patch = np.asarray(patch.image_from_patch, np.float64)
-            since_ns = patch.face.measured_ns
-            if since_ns not in motions:
-                motions[since_ns] = self._motion_since(since_ns, stamp_ns, width, height)
-            moved = motions[since_ns]
-            if moved is not None:
-                centre = image_from_patch @ np.array([0.5 * (size - 1), 0.5 * (size - 1), 1.0])
-                along = motion.local_affine(moved, centre)
-                if along is not None:
-                    image_from_patch = compose(along, image_from_patch)
+            along = self.alignment.motion(patch.face, stamp_ns)
+            if along is not None:
+                image_from_patch = compose(along, image_from_patch)
             region = region_of(image_from_patch, size, width, height)
             if region is not None:
                 placements.append(Placement(patch, image_from_patch, region, stamp_ns))
@@ -116,16 +103,6 @@ class Blender:
             if coefficients.any():
                 tint(layer, gain_field(coefficients), scratch)
             paste(pixels, place.region, layer, place.image_from_patch, scratch)
-
-    def _motion_since(self, since_ns: int, stamp_ns: int, width: int, height: int) -> NDArray[np.float64] | None:
-        """(3, 3) homography of the picture from one stamp to another; None where the gyro cannot or need not tell."""
-        settings, intrinsics = self.settings, self.intrinsics
-        if not settings.gyro_prediction or intrinsics is None or not 0 < since_ns < stamp_ns:
-            return None
-        stamps_ns, rates = self._rotations.snapshot()
-        optical_rates = rates @ np.asarray(settings.r_optical_imu).T
-        turn = motion.turn_between(stamps_ns, optical_rates, since_ns, stamp_ns)
-        return None if turn is None else motion.picture_motion(turn, intrinsics, width, height)
 
 
 def _require_frame(pixels: NDArray[np.uint8], placements: Sequence[Placement]) -> None:

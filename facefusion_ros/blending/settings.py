@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from facefusion_ros.errors import require
-
-Rotation = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
-
-IDENTITY_MOUNTING: Rotation = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
-"""IMU body (REP-103: x forward, y left, z up) to optical frame (x right, y down, z into the picture)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +21,9 @@ class BlendSettings:
     """Time constant of the colour filter, seconds; 0 follows every frame at once."""
     light_step_ratio: float = 1.3
     """Change of the illuminance within 0.3 s, as a ratio above 1, that opens the colour filter."""
-    gyro_prediction: bool = True
-    """Whether the gyro moves a face that was measured in an older frame."""
-    r_optical_imu: Rotation = IDENTITY_MOUNTING
-    """Rotation that takes a vector of the IMU frame to the optical frame, row by row."""
 
     def __post_init__(self) -> None:
         """Raise SettingError where a setting is out of range."""
-        rotation = np.asarray(self.r_optical_imu, np.float64)
-        proper = rotation.shape == (3, 3) and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
         require(
             self,
             {
@@ -45,8 +32,5 @@ class BlendSettings:
                 'chroma_strength must be 0 to 1': 0 <= self.chroma_strength <= 1,
                 'colour_time_constant_s must be 0 to 60': 0 <= self.colour_time_constant_s <= 60,
                 'light_step_ratio must be 1.05 to 100': 1.05 <= self.light_step_ratio <= 100,
-                'r_optical_imu must be a rotation, three orthonormal right-handed rows': bool(
-                    proper and np.linalg.det(rotation) > 0
-                ),
             },
         )

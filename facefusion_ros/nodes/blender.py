@@ -10,6 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 
 from facefusion_ros import __version__, msg
+from facefusion_ros.blending.alignment import Alignment, AlignmentSettings
 from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.engines.engine import EngineError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from facefusion_ros.personas.background_stage import BackgroundStage
 
 DEFAULT = BlendSettings()
+ALIGNMENT = AlignmentSettings()
 BACKGROUND = BackgroundSettings()
 COPIES = 3
 """Slots for frames that cannot be changed in place because somebody else reads them just then."""
@@ -74,12 +76,10 @@ class Blender(FrameStage):
             1.05,
             100.0,
         ),
-        Parameter(
-            'gyro_prediction', DEFAULT.gyro_prediction, 'Whether the gyro moves faces measured in an older frame'
-        ),
+        Parameter('gyro_prediction', ALIGNMENT.gyro, 'Whether the gyro moves faces measured in an older frame'),
         Parameter(
             'imu_rotation',
-            [float(value) for value in np.asarray(DEFAULT.r_optical_imu).ravel()],
+            [float(value) for value in np.asarray(ALIGNMENT.r_optical_imu).ravel()],
             'Rotation that takes a vector of the IMU frame to the optical frame, 9 numbers row by row',
         ),
         *network('background.model', 'redraws the whole frame (Real-ESRGAN)'),
@@ -107,7 +107,7 @@ class Blender(FrameStage):
     def configure(self) -> None:
         """Make the blender and its publishers."""
         super().configure()
-        self._core = Core(_settings(self.values), None)
+        self._core = Core(_settings(self.values), Alignment(_alignment(self.values)))
         self._copied = 0
         self._light_ns = 0
         self._lux = float('nan')
@@ -129,9 +129,9 @@ class Blender(FrameStage):
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Take new settings."""
-        settings, background = _settings(values), _background_settings(values)
+        settings, alignment, background = _settings(values), _alignment(values), _background_settings(values)
         if self.configured:
-            self._core.settings = settings
+            self._core.settings, self._core.alignment.settings = settings, alignment
             if self._background is not None:
                 self._background.settings = background
 
@@ -157,10 +157,10 @@ class Blender(FrameStage):
         rate = angular_velocity(message)
         if rate is not None:
             self._motion_ns = from_time(message.header.stamp)
-            self._core.observe_rotation(self._motion_ns, rate)
+            self._core.alignment.observe_rotation(self._motion_ns, rate)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._core.intrinsics = from_camera_info(message)
+        self._core.alignment.camera = from_camera_info(message)
 
     def _on_patches(self, message: msg.FacePatchArray) -> None:
         with self.visit(message.frame) as visit:
@@ -260,20 +260,22 @@ def _record(ref: FrameRef, placements: Sequence[Placement], background: str) -> 
 
 
 def _settings(values: Mapping[str, Any]) -> BlendSettings:
-    rotation = np.asarray(values['imu_rotation'], np.float64)
-    if rotation.size != 9:
-        message = f'parameter imu_rotation has {rotation.size} numbers: give the 9 of a 3x3 rotation, row by row'
-        raise ParameterError(message)
-    rows = tuple((float(a), float(b), float(c)) for a, b, c in rotation.reshape(3, 3))
     return BlendSettings(
         feather=values['feather'],
         colour_strength=values['colour_strength'],
         chroma_strength=values['chroma_strength'],
         colour_time_constant_s=values['colour_time_constant_s'],
         light_step_ratio=values['light_step_ratio'],
-        gyro_prediction=values['gyro_prediction'],
-        r_optical_imu=(rows[0], rows[1], rows[2]),
     )
+
+
+def _alignment(values: Mapping[str, Any]) -> AlignmentSettings:
+    rotation = np.asarray(values['imu_rotation'], np.float64)
+    if rotation.size != 9:
+        message = f'parameter imu_rotation has {rotation.size} numbers: give the 9 of a 3x3 rotation, row by row'
+        raise ParameterError(message)
+    rows = tuple((float(a), float(b), float(c)) for a, b, c in rotation.reshape(3, 3))
+    return AlignmentSettings(gyro=values['gyro_prediction'], r_optical_imu=(rows[0], rows[1], rows[2]))
 
 
 def _background_settings(values: Mapping[str, Any]) -> BackgroundSettings:

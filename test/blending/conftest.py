@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from facefusion_ros.faces.alignment import apply, whole_face
 from facefusion_ros.faces.face import Face, FacePatch
-
-# Of the astronaut, seen by eye: eyes, nose, mouth corners.
-LANDMARKS = np.array([(202, 101), (247, 103), (225, 127), (204, 140), (244, 142)], np.float32)
 
 
 @pytest.fixture(scope='session')
@@ -33,7 +31,8 @@ def make_patch():
         pixels[..., 3] = np.rint(255 * oval) if alpha is None else alpha
         if image_from_patch is None:
             image_from_patch = place(size, 225.0, 120.0, 170.0)
-        face = Face((150.0, 40.0, 150.0, 150.0), 1.0, LANDMARKS, track_id, measured_ns)
+        landmarks = apply(np.asarray(image_from_patch, np.float64), whole_face(size).landmarks).astype(np.float32)
+        face = Face((150.0, 40.0, 150.0, 150.0), 1.0, landmarks, track_id, measured_ns)
         return FacePatch(face, pixels, np.asarray(image_from_patch, np.float64))
 
     return make

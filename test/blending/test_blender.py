@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facefusion_ros.blending.alignment import IDENTITY_MOUNTING, Alignment, AlignmentSettings
 from facefusion_ros.blending.blender import Blender
-from facefusion_ros.blending.settings import IDENTITY_MOUNTING, BlendSettings
+from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.frames.intrinsics import Intrinsics
 
 CAMERA = Intrinsics(640, 480, 500.0, 500.0, 319.5, 239.5)
@@ -143,7 +144,7 @@ def test_frames_that_cannot_be_worked_on_are_refused(blender, make_patch, portra
 def test_the_same_frames_give_the_same_bytes(make_patch, portrait):
     results = []
     for _ in range(2):
-        blender = Blender(BlendSettings(), CAMERA)
+        blender = Blender(BlendSettings(), Alignment(camera=CAMERA))
         for k in range(5):
             frame = cv2.convertScaleAbs(portrait, alpha=0.5 + 0.1 * k)
             blender.apply(frame, blender.plan([make_patch()], T0 + k * 33 * MS, 512, 512))
@@ -217,9 +218,9 @@ def truth(begin_s, end_s, points):
 
 def errors_px(make_patch, place, **choice):
     """Error of the landmarks after the gaps from 20 to 100 ms, (k, 5), pixels."""
-    blender = Blender(BlendSettings(**choice), CAMERA)
+    blender = Blender(BlendSettings(), Alignment(AlignmentSettings(**choice), CAMERA))
     for ms in range(0, 1100, 5):
-        blender.observe_rotation(T0 + ms * MS, camera_turn(ms * 1e-3))
+        blender.alignment.observe_rotation(T0 + ms * MS, camera_turn(ms * 1e-3))
     size = 256
     start = place(size, 350.0, 210.0, 150.0)
     landmarks = np.array([(78.0, 100), (178, 100), (128, 140), (90, 180), (166, 180)])
@@ -237,16 +238,16 @@ def errors_px(make_patch, place, **choice):
 
 def test_the_gyro_carries_the_landmarks_along(make_patch, place):
     on = errors_px(make_patch, place)
-    off = errors_px(make_patch, place, gyro_prediction=False)
+    off = errors_px(make_patch, place, gyro=False)
     assert off.max() > 20
     assert on.max() < 0.5
     assert off.mean() > 5 * on.mean()
 
 
 def test_a_face_measured_in_this_very_frame_stays(make_patch):
-    blender = Blender(BlendSettings(), CAMERA)
+    blender = Blender(BlendSettings(), Alignment(camera=CAMERA))
     for ms in range(0, 200, 5):
-        blender.observe_rotation(T0 + ms * MS, (0, 0, 1.0))
+        blender.alignment.observe_rotation(T0 + ms * MS, (0, 0, 1.0))
     for measured_ns in (T0 + 100 * MS, T0 + 150 * MS, 0):
         patch = make_patch(measured_ns=measured_ns)
         (placed,) = blender.plan([patch], T0 + 100 * MS, 640, 480)
@@ -255,9 +256,9 @@ def test_a_face_measured_in_this_very_frame_stays(make_patch):
 
 @pytest.mark.parametrize('lacking', ['readings', 'intrinsics', 'cover', 'sense'])
 def test_without_trustworthy_readings_a_face_stays_where_it_was(make_patch, lacking):
-    blender = Blender(BlendSettings(), None if lacking == 'intrinsics' else CAMERA)
+    blender = Blender(BlendSettings(), Alignment(camera=None if lacking == 'intrinsics' else CAMERA))
     for ms in range(0, 0 if lacking == 'readings' else 200, 5):
-        blender.observe_rotation(T0 + ms * MS, (0, 0, 30.0 if lacking == 'sense' else 1.0))
+        blender.alignment.observe_rotation(T0 + ms * MS, (0, 0, 30.0 if lacking == 'sense' else 1.0))
     patch = make_patch(measured_ns=T0 + 100 * MS)
     (placed,) = blender.plan([patch], T0 + (250 if lacking == 'cover' else 150) * MS, 640, 480)
     assert np.array_equal(placed.image_from_patch, patch.image_from_patch)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facefusion_ros.blending import motion
-from facefusion_ros.blending.settings import IDENTITY_MOUNTING
+from facefusion_ros.blending.alignment import IDENTITY_MOUNTING
 from facefusion_ros.frames.intrinsics import Intrinsics
 
 CAMERA = Intrinsics(640, 480, 500.0, 510.0, 322.0, 236.0)
@@ -95,12 +95,12 @@ def test_no_readings_no_turn():
 
 def test_the_ring_keeps_the_latest_in_order_and_does_not_grow():
     ring = motion.Rotations()
-    total = motion.CAPACITY * 2 + 77
+    total = motion.CAPACITY * 3 + 77
     for k in range(total):
-        ring.observe(T0 + k, (k * 1e-3, 0, 0))
+        ring.observe(T0 + k, (k * 1e-4, 0, 0))
     stamps, rates = ring.snapshot()
     assert np.array_equal(stamps, T0 + np.arange(total - motion.CAPACITY, total))
-    assert np.allclose(rates[:, 0], np.arange(total - motion.CAPACITY, total) * 1e-3)
+    assert np.allclose(rates[:, 0], np.arange(total - motion.CAPACITY, total) * 1e-4)
 
 
 @pytest.mark.parametrize('rate', [(math.nan, 0, 0), (0, math.inf, 0), (0, 0, 40.0), (0, 0), 1.0, ((0, 0, 0),)])
@@ -117,6 +117,17 @@ def test_late_comers_are_passed_over_and_a_clock_set_back_begins_anew():
     assert list(ring.snapshot()[0] - T0) == [0, 10 * MS, 20 * MS]
     ring.observe(T0 - 3600_000 * MS, (0, 0, 0))
     assert list(ring.snapshot()[0]) == [T0 - 3600_000 * MS]
+
+
+def test_only_the_readings_that_are_asked_for_are_copied():
+    ring = motion.Rotations()
+    for t in range(0, 100, 10):
+        ring.observe(T0 + t * MS, (0, 0, 0))
+    stamps, rates = ring.snapshot(T0 + 31 * MS, T0 + 58 * MS)
+    assert list((stamps - T0) // MS) == [30, 40, 50, 60]
+    assert rates.shape == (4, 3)
+    assert list((ring.snapshot(T0 - 5 * MS, T0 + 5 * MS)[0] - T0) // MS) == [0, 10]
+    assert list((ring.snapshot(T0 + 95 * MS)[0] - T0) // MS) == [90]
 
 
 def test_readings_while_another_thread_looks():
@@ -141,6 +152,31 @@ def test_readings_while_another_thread_looks():
         writer.join()
 
 
+@given(st.integers(-60, 260), st.lists(st.floats(-0.03, 0.03), min_size=1, max_size=4))
+def test_angles_within_a_read_out_agree_with_the_turn(about_ms, delays_s):
+    stamps = T0 + np.arange(0, 201, 5) * MS
+    rates = rates_over(stamps, swinging)
+    angles = motion.angles_about(stamps, rates, T0 + about_ms * MS, np.array(delays_s))
+    fine = np.linspace(0, 1, 4001)
+    for angle, delay_s in zip(angles, delays_s, strict=True):
+        times = about_ms * 1e-3 + fine * delay_s
+        known = (stamps - T0) * 1e-9
+        course = np.stack([np.interp(times, known, rates[:, axis]) for axis in range(3)], axis=1)
+        steps = 0.5 * (course[1:] + course[:-1]) * delay_s / 4000
+        assert np.allclose(angle, steps.sum(axis=0), atol=2e-6)
+
+
+def steady_readings(rate, until_ms=100):
+    stamps = T0 + np.arange(0, until_ms + 1, 5) * MS
+    return stamps, np.array([rate] * len(stamps), float)
+
+
+def went(points, readings, end_ms, camera=CAMERA, readout_s=0.0, begin_ms=0):
+    shutter = motion.Shutter(camera.height, readout_s)
+    begin_ns, end_ns = T0 + begin_ms * MS, T0 + end_ms * MS
+    return motion.displaced(np.array(points, float), begin_ns, end_ns, readings, camera, shutter)
+
+
 # Turning left (about z up) moves the picture to the right; nose up (about -y) moves it down; rolling clockwise as the
 # camera sees it (about x forward) turns it counter-clockwise.
 @pytest.mark.parametrize(
@@ -152,38 +188,56 @@ def test_readings_while_another_thread_looks():
     ],
 )
 def test_signs(imu_rate, point, direction):
-    stamps = T0 + np.arange(0, 101, 5) * MS
-    optical = np.array([imu_rate] * len(stamps), float) @ np.array(IDENTITY_MOUNTING).T
-    turn = motion.turn_between(stamps, optical, T0, T0 + 100 * MS)
-    moved = motion.picture_motion(turn, CAMERA, 640, 480) @ (*point, 1.0)
-    shift = moved[:2] / moved[2] - point
+    readings = steady_readings(np.array(IDENTITY_MOUNTING) @ imu_rate)
+    shift = went([point], readings, 100)[0] - point
     assert shift @ direction > 4.5
     assert abs(shift @ (direction[1], direction[0])) < 1.5
 
 
+LENS = Intrinsics(640, 480, 500.0, 510.0, 322.0, 236.0, (-0.28, 0.09, 1e-3, -5e-4, 0.0))
+
+
+@pytest.mark.parametrize('camera', [CAMERA, LENS])
 @settings(max_examples=50)
-@given(st.tuples(*[st.floats(-0.2, 0.2)] * 3), st.floats(50, 590), st.floats(50, 430))
-def test_points_of_a_still_world_are_found_again(vector, x, y):
-    """A point on a ray, seen by a camera that then stands differently: projected directly, with OpenCV's Rodrigues."""
-    turn = cv2.Rodrigues(np.array(vector))[0]  # optical frame after, in the optical frame before
-    world = 2.7 * np.linalg.inv(CAMERA.matrix) @ (x, y, 1.0)
-    projected = CAMERA.matrix @ (np.linalg.inv(turn) @ world)
-    expected = projected[:2] / projected[2]
-    homography = motion.picture_motion(turn, CAMERA, 640, 480)
-    affine = motion.local_affine(homography, (x, y))
-    assert np.allclose(affine @ (x, y, 1.0), expected, atol=1e-6)
-    step = np.array([1e-3, -2e-3])
-    near = homography @ (x + step[0], y + step[1], 1.0)
-    assert np.allclose(affine[:, :2] @ step, near[:2] / near[2] - expected, atol=1e-6)
+@given(rate=st.tuples(*[st.floats(-2, 2)] * 3), x=st.floats(50, 590), y=st.floats(50, 430))
+def test_points_of_a_still_world_are_found_again(camera, rate, x, y):
+    """A point seen by a camera that then stands differently: projected directly, with OpenCV."""
+    turn = cv2.Rodrigues(np.array(rate) * 0.1)[0]  # optical frame after, in the optical frame before
+    coefficients = np.array(camera.distortion)
+    ray = cv2.undistortPointsIter(np.array([[(x, y)]]), camera.matrix, coefficients, None, None, (3, 100, 1e-12))[0, 0]
+    after = turn.T @ (2.7 * ray[0], 2.7 * ray[1], 2.7)
+    expected = cv2.projectPoints(after[None], np.zeros(3), np.zeros(3), camera.matrix, coefficients)[0][0]
+    assert np.allclose(went([(x, y)], steady_readings(rate), 100, camera), expected, atol=1e-4)
 
 
-def test_the_lens_is_the_same_on_a_picture_of_half_the_size():
-    turn = cv2.Rodrigues(np.array([0.02, 0.05, -0.03]))[0]
-    full = motion.picture_motion(turn, CAMERA, 640, 480) @ (200.0, 100.0, 1.0)
-    half = motion.picture_motion(turn, CAMERA, 320, 240) @ ((200.0 + 0.5) / 2 - 0.5, (100.0 + 0.5) / 2 - 0.5, 1.0)
-    assert np.allclose((full[:2] / full[2] + 0.5) / 2 - 0.5, half[:2] / half[2])
+@pytest.mark.parametrize('readout_s', [0.02, -0.02])
+def test_rows_of_a_rolling_shutter_are_seen_at_their_own_time(readout_s):
+    """Fixed directions seen by a swinging camera, found by searching for the row in which each is exposed."""
+    stamps = T0 + np.arange(0, 500, 2) * MS
+    readings = stamps, rates_over(stamps, swinging)
+
+    def seen(direction, stamp_s):
+        row = 236.0
+        for _ in range(20):
+            at_s = stamp_s + (row - 239.5) / 479 * readout_s
+            turn = motion.turn_between(*readings, T0 + 50 * MS, T0 + round(at_s * 1e9))
+            pixel = CAMERA.pixels((turn.T @ direction)[None])[0]
+            row = pixel[1]
+        return pixel
+
+    directions = CAMERA.rays(np.array([(150.0, 60.0), (320.0, 240.0), (500.0, 420.0)]))
+    before, after = (np.array([seen(d, t) for d in directions]) for t in (0.1, 0.166))
+    found = went(before, readings, 166, readout_s=readout_s, begin_ms=100)
+    assert np.abs(found - after).max() < 0.05
+    assert np.abs(went(before, readings, 166, begin_ms=100) - after).max() > 1.0  # the rows' times matter
 
 
 def test_a_turn_out_of_sight_is_refused():
-    assert motion.picture_motion(cv2.Rodrigues(np.array([0, 0.6, 0]))[0], CAMERA, 640, 480) is None
-    assert motion.local_affine(np.diag([1.0, 1.0, -1.0]), (0, 0)) is None
+    assert went([(320, 240)], steady_readings((0, 6.0, 0)), 100) is None
+
+
+def test_an_affine_map_through_points():
+    points = np.random.default_rng(0).uniform(0, 600, (9, 2))
+    wanted = np.array([[1.02, -0.1, 30.0], [0.08, 0.97, -12.0]])
+    moved = points @ wanted[:, :2].T + wanted[:, 2]
+    assert np.allclose(motion.affine_between(points, moved), wanted)

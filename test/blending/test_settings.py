@@ -17,9 +17,6 @@ from facefusion_ros.errors import SettingError
         {'chroma_strength': 1.1},
         {'colour_time_constant_s': -1.0},
         {'light_step_ratio': 1.0},
-        {'r_optical_imu': ((1, 0, 0), (0, 1, 0), (0, 0, 2))},
-        {'r_optical_imu': ((1, 0, 0), (0, 1, 0), (0, 0, -1))},
-        {'r_optical_imu': ((1, 0, 0), (0, 1, 0))},
     ],
 )
 def test_a_setting_outside_its_range_is_refused_by_name_in_one_line(wrong):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facefusion_ros.blending.alignment import Alignment, AlignmentSettings
 from facefusion_ros.blending.blender import Blender
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.faces.face import Face, FacePatch
@@ -39,7 +40,7 @@ def patch_for(truth, swapper, frame):
 
 
 def test_the_persona_is_as_bright_as_the_face_it_covers_while_a_lamp_goes_out(world, swapper):
-    blender = Blender(BlendSettings(), world.camera.intrinsics)
+    blender = Blender(BlendSettings(), Alignment(camera=world.camera.intrinsics))
     before = np.empty((world.camera.height, world.camera.width, 3), np.uint8)
     levels = []
     for index in HEAD_IN_THE_DARK:
@@ -60,14 +61,16 @@ def test_the_gyro_finds_the_face_of_an_older_frame_again(world, swapper):
     errors = {}
     for gyro in (True, False):
         blender = Blender(
-            BlendSettings(
-                gyro_prediction=gyro,
-                r_optical_imu=tuple(tuple(float(v) for v in row) for row in world.optical_from_imu),
+            BlendSettings(),
+            Alignment(
+                AlignmentSettings(
+                    gyro=gyro, r_optical_imu=tuple(tuple(float(v) for v in row) for row in world.optical_from_imu)
+                ),
+                world.camera.intrinsics,
             ),
-            world.camera.intrinsics,
         )
         for tick in range(200, 800):
-            blender.observe_rotation(EPOCH_NS + tick * 5_000_000, world.angular_velocity_imu(tick * 0.005))
+            blender.alignment.observe_rotation(EPOCH_NS + tick * 5_000_000, world.angular_velocity_imu(tick * 0.005))
         errors[gyro] = []
         for index in range(40, 110, 3):
             then, now = world.truth(index), world.truth(index + 3)

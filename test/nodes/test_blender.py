@@ -249,7 +249,7 @@ def test_the_gyro_moves_a_face_that_was_measured_before(
     info, motion = listener.speak(CameraInfo, 'camera_info'), listener.speak(Imu, 'imu/data_raw')
     camera = world.camera
     info.publish(to_camera_info(camera.intrinsics, camera.width, camera.height, ref.info))
-    wait_until(lambda: blender._core.intrinsics == camera.intrinsics, 'the intrinsics')
+    wait_until(lambda: blender._core.alignment.camera == camera.intrinsics, 'the intrinsics')
     for stamp_ns in range(until_ns - 120_000_000, until_ns + 20_000_001, 10_000_000):
         sample = Imu(header=to_header(stamp_ns, 'imu_link'))
         sample.angular_velocity.z = 1.0

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.app.summary import percentiles
+from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.blender import Blender
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.faces.face import FacePatch
@@ -35,7 +36,7 @@ def stages(frames: int = 150) -> dict[str, Any]:
         sized = world.sized(width, height)
         camera = sized.camera
         finder, swapper = FaceFinder(), WarpSwapper(load_persona('porcelain'), PATCH_SIZE)
-        blender = Blender(BlendSettings(), camera.intrinsics)
+        blender = Blender(BlendSettings(), Alignment(camera=camera.intrinsics))
         picture = np.empty((height, width, 3), np.uint8)
         patch = np.empty((PATCH_SIZE, PATCH_SIZE, 4), np.uint8)
         times: dict[str, list[float]] = {'detector': [], 'swapper': [], 'blender': []}
