@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from training.clutter import clutter, spoil
+from training.clutter import clutter, fractal, spoil
 from training.sprites import SIDE, Sprite, SpriteStore, five
 
 if TYPE_CHECKING:
@@ -78,6 +79,55 @@ def put(picture: NDArray[np.float32], sprite: Sprite, matrix: NDArray[np.float64
     part += alpha[..., None] * (warped[..., :3] - part)
 
 
+def somebody(rng: np.random.Generator, store: SpriteStore) -> Sprite:
+    """Pick a head and change its looks by chance.
+
+    Drawn skin is smoother, and drawn light simpler, than what cameras see: a network that relies on either finds drawn
+    faces only (Tobin et al., "Domain randomization", 2017).
+    """
+    sprite = store[int(rng.integers(len(store)))]
+    if rng.random() < 0.5:
+        sprite = sprite.mirrored()
+    colour = np.array(sprite.rgba[..., :3], np.float32)
+    if rng.random() < 0.4:  # complexion
+        grey = cv2.transform(colour, np.full((1, 3), 1 / 3, np.float32))
+        keep = float(rng.uniform(0.3, 1.6))
+        cv2.addWeighted(colour, keep, cv2.merge([grey] * 3), 1 - keep, 0, dst=colour)
+    if rng.random() < 0.5:  # depth of folds, edges and pores
+        side = int(rng.integers(3, 40))
+        depth = float(np.exp(rng.uniform(-0.8, 0.8)))
+        cv2.addWeighted(colour, depth, cv2.blur(colour, (side, side)), 1 - depth, 0, dst=colour)
+    if rng.random() < 0.6:  # light from a side, on uneven skin
+        field = _SLOPES[0] * rng.normal(0, 0.35) + _SLOPES[1] * rng.normal(0, 0.35)
+        uneven = _blotches()[int(rng.integers(_BLOTCHES))]
+        field += uneven * np.float32(rng.uniform(0, 0.12) if rng.random() < 0.5 else 0)
+        cv2.multiply(colour, cv2.merge([cv2.exp(field.astype(np.float32))] * 3), dst=colour)
+    values = np.arange(256) / 255
+    curves = np.power(values, np.exp(rng.normal(0, 0.2)))[:, None] * np.exp(rng.normal(0, 0.08, 3))
+    table = np.clip(np.rint(255 * curves), 0, 255).astype(np.uint8)[None]
+    toned = cv2.LUT(np.clip(colour, 0, 255).astype(np.uint8), table)
+    return Sprite(np.dstack([toned, sprite.rgba[..., 3]]), sprite.points, sprite.seen)
+
+
+_BLOTCHES = 24
+_SLOPES = np.meshgrid(np.linspace(-1, 1, SIDE, dtype=np.float32), np.linspace(-1, 1, SIDE, dtype=np.float32))
+
+
+@cache
+def _blotches() -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return [fractal(rng, SIDE, SIDE, int(rng.integers(3, 40)), rng.uniform(0.5, 0.95)) for _ in range(_BLOTCHES)]
+
+
+def stretched(
+    rng: np.random.Generator, matrix: NDArray[np.float64], middle: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Make a map wider or taller, and a little slanted, about a point of its source: faces differ more than drawn."""
+    wide = np.exp(rng.normal(0, 0.07))
+    change = np.array([[wide, rng.normal(0, 0.05)], [0.0, 1 / wide]])
+    return np.column_stack([matrix[:, :2] @ change, matrix[:, 2] + matrix[:, :2] @ (middle - change @ middle)])
+
+
 def scene(
     rng: np.random.Generator, store: SpriteStore, width: int, height: int
 ) -> tuple[NDArray[np.float32], list[Placed]]:
@@ -89,16 +139,14 @@ def scene(
     wanted = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.2, 0.35, 0.2, 0.12, 0.08, 0.05]))
     largest = LARGEST if wanted < 3 else LARGEST / 2
     for _ in range(wanted):
-        sprite = store[int(rng.integers(len(store)))]
-        if rng.random() < 0.5:
-            sprite = sprite.mirrored()
+        sprite = somebody(rng, store)
         own = face_box(sprite.points)
         across = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(largest, 0.95 * height)))))
         scale = across / (own[2] - own[0])
         turn = rng.normal(0, 0.2) if rng.random() < 0.8 else rng.uniform(-0.8, 0.8)
         reach = 0.4 * across
         place = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
-        matrix = turned_scaled(scale, turn, (own[:2] + own[2:]) / 2, place)
+        matrix = stretched(rng, turned_scaled(scale, turn, (own[:2] + own[2:]) / 2, place), (own[:2] + own[2:]) / 2)
         points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
         box = face_box(points)
         if any(_covers(box, other.box) for other in placed):
@@ -136,10 +184,8 @@ def crop(
         if rng.random() < 0.5:
             _put_torn(rng, picture, store)
         return spoil(rng, picture), np.zeros((68, 3), np.float32), 0.0
-    sprite = store[int(rng.integers(len(store)))]
-    if rng.random() < 0.5:
-        sprite = sprite.mirrored()
-    matrix = crop_from(sprite.points, side, rng)
+    sprite = somebody(rng, store)
+    matrix = stretched(rng, crop_from(sprite.points, side, rng), five(sprite.points).mean(axis=0))
     put(picture, sprite, matrix, rng.uniform(0.4, 1.2) if rng.random() < 0.5 else 0.0)
     points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
     if rng.random() < 0.15:
