@@ -12,8 +12,7 @@ from facefusion_ros.engines.artefact import make, refuse_role
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.reduced import Precision
 from facefusion_ros.engines.stored import Network
-from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.store import Store, no_space_said, store_folder
+from facefusion_ros.models.store import no_space_said, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +61,7 @@ def build(order: Order, settings: EngineSettings) -> tuple[Rows, bool]:
 
     Raises FacefusionError with one line where it cannot be built.
     """
-    store, progress = Store(store_folder(), catalogue()), Progress()
+    store, progress = open_store(), Progress()
     path, entry = store.resolve(
         order.name, accept_noncommercial=order.accept_noncommercial, how='--accept-noncommercial'
     )

@@ -255,6 +255,8 @@ class _Feed:
             tensor = PictureTensor(spec, source.preprocessing, (source.size, source.size))
             tensor.fill(source_picture(picture, face.landmarks, self._family))
             return tensor.array
+        if role == 'persona':
+            return np.eye(shape[1], dtype=spec.dtype)[[self._rng.integers(shape[1])]]
         if int(np.prod(shape)) > 1:
             vector = self._rng.standard_normal(shape)
             return np.asarray(vector / np.linalg.norm(vector), spec.dtype)

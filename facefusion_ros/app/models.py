@@ -35,7 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     command('list', _list, 'list the networks in the store')
     sub = command('inspect', _inspect, 'say what an ONNX file is, without adding it')
-    sub.add_argument('file', type=Path)
+    sub.add_argument('file', type=Path, help='a file, or the name of a model')
     sub.add_argument('--family', help='what to take it for, where several families look the same')
     sub = command('add', _add, 'recognise a network, run it once, and take it into the store')
     sub.add_argument('file', type=Path)
@@ -75,10 +75,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _store() -> Store:
-    from facefusion_ros.models.families import catalogue
-    from facefusion_ros.models.store import Store, store_folder
+    from facefusion_ros.models.store import open_store
 
-    return Store(store_folder(), catalogue())
+    return open_store()
 
 
 def _list(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options
@@ -90,22 +89,22 @@ def _list(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no optio
             entry.family.name,
             _size(entry.size) if 'picture' in entry.inputs else '',
             _licence(entry.licence, entry.commercial),
+            'shipped' if entry.shipped else '',
             ', '.join(_built(store, entry)),
         )
         for entry in store.entries().values()
     ]
-    if not rows:
+    if all(shipped for *_, shipped, _ in rows):
         print(f'no models in {store.folder}; add one with `facefusion-ros models add FILE`')
-        return 0
-    _table(('name', 'role', 'family', 'size', 'licence', 'built' if any(row[-1] for row in rows) else ''), rows)
+    _table(('name', 'role', 'family', 'size', 'licence', '', 'built' if any(row[-1] for row in rows) else ''), rows)
     return 0
 
 
 def _built(store: Store, entry: ModelEntry) -> list[str]:
     """Say of each precision that was built whether it may be used."""
-    from facefusion_ros.models.store import BUILT
+    from facefusion_ros.models.store import built_folder
 
-    folder = (store.folder / entry.file).parent / BUILT
+    folder = built_folder(store.path(entry), entry)
     if not folder.is_dir():
         return []
     from facefusion_ros.engines.artefact import every, parity_file
@@ -126,7 +125,7 @@ def _verify(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no opt
     store = _store()
     rows, fine = [], True
     for entry, wrong in store.verify():
-        rows.append((entry.name, entry.sha256[:12], wrong or 'as added'))
+        rows.append((entry.name, entry.sha256[:12], wrong or ('as shipped' if entry.shipped else 'as added')))
         built = list(_verify_built(store, entry))
         rows += [(name, sha256, problem or 'as built') for name, sha256, problem in built]
         fine = fine and not wrong and not any(problem for *_, problem in built)
@@ -138,9 +137,9 @@ def _verify(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no opt
 
 def _verify_built(store: Store, entry: ModelEntry) -> Iterator[tuple[str, str, str]]:
     """Go through what was built from a model: name, digest, and what is wrong with it."""
-    from facefusion_ros.models.store import BUILT
+    from facefusion_ros.models.store import built_folder
 
-    folder = (store.folder / entry.file).parent / BUILT
+    folder = built_folder(store.path(entry), entry)
     if not folder.is_dir():
         return
     from facefusion_ros.engines.artefact import damage, every, recipe_of
@@ -190,11 +189,15 @@ def _inspect(options: argparse.Namespace) -> int:
     from facefusion_ros.models.recognition import input_shapes, recognise
     from facefusion_ros.models.store import sha256
 
-    graph, known = read_graph(options.file), catalogue()
+    store = _store()
+    entry = None if options.file.exists() else store.entries().get(str(options.file))
+    file = store.path(entry) if entry else options.file
+    graph, known = read_graph(file), catalogue()
     operators = sorted(graph.operators.items(), key=lambda item: -item[1])
     rows = [
-        ('file', f'{options.file}, {options.file.stat().st_size / 1e6:.1f} MB'),
-        ('sha-256', sha256(options.file)),
+        ('file', f'{file}, {file.stat().st_size / 1e6:.1f} MB'),
+        *([('shipped', 'with the package')] if entry and entry.shipped else []),
+        ('sha-256', sha256(file)),
         ('made by', graph.producer or 'not stated'),
         ('opset', str(graph.opset)),
         ('parameters', f'{graph.parameters:,}'),
@@ -203,18 +206,23 @@ def _inspect(options: argparse.Namespace) -> int:
         *(('input', str(tensor)) for tensor in graph.inputs),
         *(('output', str(tensor)) for tensor in graph.outputs),
     ]
-    published = known.known_file(options.file.name)
-    if published:
+    published = known.known_file(file.name)
+    if entry:
+        rows.append(('licence', _licence(entry.licence, entry.commercial)))
+        rows.append(('source', entry.source))
+    elif published:
         licence = _licence(published.licence, known.commercial(published.licence))
         rows.append(('licence', f'{licence}, as published by {published.source}'))
     try:
-        found = recognise(graph, known, options.family)
+        found = recognise(graph, known, entry.family.name if entry and not options.family else options.family)
     except ModelError as error:
         _table((), rows)
-        print(f'family      {str(error).removeprefix(f"{options.file}: ")}')
+        print(f'family      {str(error).removeprefix(f"{file}: ")}')
         return 1
     rows += _family_rows(found.family, found.size)
-    cost = file_cost(options.file, input_shapes(found, graph.inputs))
+    if found.personas:
+        rows.append(('personas', ', '.join(found.personas)))
+    cost = file_cost(file, input_shapes(found, graph.inputs))
     least = 'at least ' if cost.untold else ''
     weights_mb = cost.weight_bytes('fp16') / 1e6
     rows.append(('costs', f'{least}{cost.matrix_flop / 1e9:.4g} GFLOP a run, weights {weights_mb:.1f} MB in fp16'))

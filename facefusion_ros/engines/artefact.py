@@ -1,9 +1,9 @@
 """Files of reduced precision made from a model of the store, and what is known of each.
 
-They lie in the folder ``built`` beside the model: ``<name>-<precision>.onnx``, for int8 also with whose kernels it is
-for, a readable ``.json`` that says how it was made, and the ``.parity.json`` of the gate. Everything that a file was
-made from is in its ``.json``; one that was made from something else, or whose bytes are not those that were written, is
-not used.
+They lie in a folder ``built`` (``models.store.built_folder``): ``<name>-<precision>.onnx``, for int8 also with whose
+kernels it is for, a readable ``.json`` that says how it was made, and the ``.parity.json`` of the gate. Everything that
+a file was made from is in its ``.json``; one that was made from something else, or whose bytes are not those that
+were written, is not used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from facefusion_ros.engines.trt_cache import atomic_write
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
-from facefusion_ros.models.store import BUILT
+from facefusion_ros.models.store import built_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -114,11 +114,6 @@ class Calibration:
     """In words, what they are; complete once they have been gone through."""
 
 
-def built_folder(path: Path) -> Path:
-    """Folder of what is made from a model's file."""
-    return path.parent / BUILT
-
-
 def parity_file(folder: Path, recipe: Recipe) -> Path:
     """File of what the gate found."""
     return folder / f'{recipe.stem}.parity.json'
@@ -190,8 +185,8 @@ def make(path: Path, entry: ModelEntry, recipe: Recipe, calibration: Calibration
     """
     refuse_role(entry, Precision(recipe.precision))
     made = _converted(fixed(path, entry), entry, recipe, calibration)
-    folder = built_folder(path)
-    folder.mkdir(exist_ok=True)
+    folder = built_folder(path, entry)
+    folder.mkdir(parents=True, exist_ok=True)
     files, size = {}, 0
     for suffix, model in made.models.items():
         content = model.SerializeToString()

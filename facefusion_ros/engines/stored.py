@@ -1,4 +1,4 @@
-"""Loads a network from the user's store, at float32 or at a reduced precision that has passed the gate."""
+"""Loads a network, the user's own or a shipped one, at float32 or at a reduced precision that has passed the gate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from facefusion_ros.engines.chain import EngineSettings, load_engine
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.reduced import IntegerKernels, Precision
 from facefusion_ros.engines.trt import TensorRtSettings
-from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
-from facefusion_ros.models.store import Store, store_folder
+from facefusion_ros.models.store import built_folder, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,9 @@ def load_stored(
     size: tuple[int, int] | None = None,
     batch: int = 1,
 ) -> StoredNetwork:
-    """Load the model of that name; inputs that its file leaves open get the family's usual size.
+    """Load the model of that name, or the one that ships for the role where it is ``default``.
+
+    Inputs that its file leaves open get the family's usual size.
 
     ``size`` (width, height) is wanted of a picture for which neither the file nor its family has one; what is loaded at
     a reduced precision has the size that it was made for. ``batch`` pictures are taken at once where the file leaves
@@ -69,7 +70,7 @@ def load_stored(
     no engine runs it, or there is no file of the precision.
     """
     wanted = precision_of(precision)
-    path, entry = Store(store_folder(), catalogue()).resolve(name, accept_noncommercial=accept_noncommercial)
+    path, entry = open_store().resolve(name, role, accept_noncommercial=accept_noncommercial)
     if entry.family.role is not role:
         message = f'model {name} is a {entry.family.role.value} ({entry.family.name}), not a {role.value}: name another'
         raise EngineError(message)
@@ -135,9 +136,7 @@ class Network:
     @property
     def folder(self) -> Path:
         """Where everything is that is made from the model."""
-        from facefusion_ros.engines.artefact import built_folder
-
-        return built_folder(self.path)
+        return built_folder(self.path, self.entry)
 
     @property
     def kernels(self) -> IntegerKernels:

@@ -1,10 +1,11 @@
 """How two precisions of a network are compared, by what the network is for: the figures, and the most they may be.
 
-The inputs are fixed: faces drawn from a seed, unit vectors where an identity is wanted, 0.5 for a single number.
+The inputs are fixed: faces drawn from a seed, unit vectors where an identity is wanted, one persona of those there are,
+0.5 for a single number.
 
 - A picture: the skin in it (``parity.difference``).
 - A vector: the cosine of the angle to fp32's; two pictures of one person are about 0.6 apart, two people about 1.
-- Landmarks: the 95th percentile of how far they move, in sides of the crop.
+- Landmarks: the 95th percentile of how far they move, in sides of the crop, and how sure of a face the network is.
 - A mask: the share of pixels that change sides (of classes: that change their class).
 - A detector: the largest difference of a score, which is 0 to 1, and by how much boxes and points differ (root mean
   square over all anchors), in units of their own spread.
@@ -39,6 +40,7 @@ SKIN = {'skin_shift_lab': 0.6, 'skin_mean_de2000': 1.0, 'skin_p95_de2000': 1.8}
 EYES_AND_LIPS = {'eyes_and_lips_p95_de2000': 1.8}
 VECTOR = {'cosine_distance': 0.02}
 LANDMARKS = {'p95_distance_of_crop': 0.01}
+FACE = {'face_difference': 0.1}
 MASK = {'changed_share_of_pixels': 0.01}
 DETECTOR = {'score_difference': 0.1, 'box_difference_of_spread': 0.1}
 
@@ -47,6 +49,8 @@ _MOST_PIXELS = 20_000
 """Of skin in one picture that are compared, spread over it."""
 _HEATMAP = 64
 """Places of 2DFAN4 are in cells of its heatmaps, this many to a side of the crop."""
+_CLASS_AFTER = 6
+"""Numbers of an anchor whose score is the product of objectness and class, the last two of them."""
 
 
 def yardstick(entry: ModelEntry, template: ArrayLike | None = None, seed: int = 0) -> Yardstick:
@@ -61,6 +65,8 @@ def yardstick(entry: ModelEntry, template: ArrayLike | None = None, seed: int = 
         return Yardstick(VECTOR, _over_faces(entry, _angle, seed))
     if decoder in {'fan', 'pfld'}:
         return Yardstick(LANDMARKS, _over_faces(entry, _distance, seed))
+    if decoder == 'seen':
+        return Yardstick({**LANDMARKS, **FACE}, _over_faces(entry, _distance, seed))
     if decoder in {'mask', 'classes'}:
         return Yardstick(MASK, _over_faces(entry, _changed, seed))
     return Yardstick(DETECTOR, _over_faces(entry, _detections, seed, share=0.5))
@@ -134,6 +140,8 @@ class _Bench:
             elif roles.get(spec.name) == 'source' and family.source and family.source.kind == 'picture':
                 source = drawn_faces(shape[-1], shape[-2], 1, seed=seed[0] + 1)[0]
                 made = _input_code(family.source.preprocessing).encode(source.rgb)
+            elif roles.get(spec.name) == 'persona':
+                made = np.eye(shape[1], dtype=np.float32)[[rng.integers(shape[1])]]
             elif np.prod(shape) > 1:
                 made = rng.standard_normal(shape).astype(np.float32)
                 made /= np.linalg.norm(made)
@@ -255,7 +263,11 @@ def _angle(before: Outputs, after: Outputs, face: DrawnFace) -> dict[str, float]
 def _distance(before: Outputs, after: Outputs, face: DrawnFace) -> dict[str, float]:
     del face
     apart = np.linalg.norm(_points(before) - _points(after), axis=1)
-    return {'p95_distance_of_crop': float(np.percentile(apart, 95))}
+    figures = {'p95_distance_of_crop': float(np.percentile(apart, 95))}
+    if 'face' in before:
+        one, other = (0.5 + 0.5 * np.tanh(0.5 * found['face'].astype(np.float64)) for found in (before, after))
+        figures['face_difference'] = float(np.abs(one - other).max())
+    return figures
 
 
 def _points(found: Outputs) -> NDArray[np.float64]:
@@ -267,6 +279,8 @@ def _points(found: Outputs) -> NDArray[np.float64]:
         y, x = np.divmod(heatmaps.reshape(len(heatmaps), -1).argmax(axis=1), heatmaps.shape[2])
         return np.stack([x, y], axis=1) / _HEATMAP
     points = found['points'].astype(np.float64)
+    if 'face' in found:
+        return points[0, :, :2]
     return points[0, :, :2] / _HEATMAP if points.ndim == 3 else points.reshape(-1, 2)
 
 
@@ -305,10 +319,16 @@ def _quantities(role: str, first: Floats, second: Floats) -> list[tuple[Floats, 
             for part in (slice(0, 2), slice(2, 4), slice(5, None))
             if first[:, part].size
         ]
-    if role.startswith('head'):  # (1, 18, h, w): three of x, y, log width, log height, objectness, class
-        a, b = (values.reshape(3, 6, -1) for values in (first, second))
-        return [(a[:, part], b[:, part]) for part in (slice(0, 2), slice(2, 4))]
+    if role.startswith('head'):  # (1, 18 or 45, h, w): see ``_anchors``
+        a, b = (_anchors(values) for values in (first, second))
+        parts = [slice(0, 2), slice(2, 4), *([slice(5, None)] if a.shape[1] > _CLASS_AFTER else [])]
+        return [(a[:, part], b[:, part]) for part in parts]
     return [(first, second)]
+
+
+def _anchors(head: Floats) -> Floats:
+    """(3, 6 or 15, cells): x, y, log width, log height, objectness and class; or score and five of x, y."""
+    return head.reshape(3, head.shape[1] // 3, -1)
 
 
 def _scores(found: Outputs) -> NDArray[np.float64]:
@@ -326,6 +346,7 @@ def _scores(found: Outputs) -> NDArray[np.float64]:
             # As OpenCV scores them (face_detect.cpp): the root of the product.
             parts.append(np.sqrt(np.maximum(values * found[f'object_{stride}'], 0.0)))
         elif kind == 'head':
-            logits = values.reshape(3, 6, -1).astype(np.float64)
-            parts.append(np.prod(0.5 + 0.5 * np.tanh(0.5 * logits[:, 4:]), axis=1))
+            logits = _anchors(values).astype(np.float64)
+            last = _CLASS_AFTER if logits.shape[1] == _CLASS_AFTER else 5
+            parts.append(np.prod(0.5 + 0.5 * np.tanh(0.5 * logits[:, 4:last]), axis=1))
     return np.concatenate([np.asarray(part, np.float64).ravel() for part in parts])

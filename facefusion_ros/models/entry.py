@@ -147,12 +147,12 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One file in the user's store."""
+    """One file in the user's store, or one that ships with the package."""
 
     name: str
     family: Family
     file: str
-    """File name within the store."""
+    """File name within the store, or within what ships."""
     sha256: str
     licence: str
     commercial: bool
@@ -168,3 +168,7 @@ class ModelEntry:
     """The file's own name of the family's ``weight``."""
     beside: Mapping[str, str] = field(default_factory=dict)
     """Files with the network's weights that lie beside it (ONNX external data): name to SHA-256."""
+    personas: tuple[str, ...] = ()
+    """Whom the numbers of the input ``persona`` stand for, in their order."""
+    shipped: bool = False
+    """Whether the file came with the package."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,8 @@ class Graph:
     opset: int
     """Version of the standard operators."""
     producer: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What else whoever exported it wrote into the file."""
 
     @property
     def parameters(self) -> int:
@@ -110,6 +112,7 @@ def read_graph(path: Path) -> Graph:
         operators=dict(Counter(_text(n.domain) + '.' * bool(n.domain) + _text(n.op_type) for n in graph.node)),
         opset=max((o.version for o in model.opset_import if o.domain in {'', 'ai.onnx'}), default=0),
         producer=f'{_text(model.producer_name)} {_text(model.producer_version)}'.strip(),
+        metadata={_text(each.key): _text(each.value) for each in model.metadata_props},
     )
 
 

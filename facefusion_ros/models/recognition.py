@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from facefusion_ros.models.entry import ModelError, Role
@@ -38,6 +38,9 @@ class Recognition:
     """What matched, in words."""
     named: int = 0
     """How many of the file's names are those of this family's published files."""
+    personas: tuple[str, ...] = ()
+    """Whom the numbers of the input ``persona`` stand for, as the file says (its metadata ``personas``, commas between
+    them); empty where the family has no such input."""
 
 
 def recognise(graph: Graph, known: Catalogue, family: str | None = None, file_name: str | None = None) -> Recognition:
@@ -109,7 +112,7 @@ def _by_file_name(fits: Sequence[Recognition], file_name: str) -> list[Recogniti
         return []
     said = f'by its inputs and outputs it could be {" or ".join(fit.family.name for fit in fits)}; its file is called'
     return [
-        Recognition(f.family, f.inputs, f.outputs, f.size, f.weight, (*f.reasons, f'{said} {file_name}'), f.named)
+        replace(f, reasons=(*f.reasons, f'{said} {file_name}'))
         for f, length in zip(fits, lengths, strict=True)
         if length == max(lengths)
     ]
@@ -137,7 +140,10 @@ def _fit(graph: Graph, family: Family) -> tuple[Recognition | None, str]:
         weight = _weight(graph, family)
         if family.weight and weight is None:
             return None, f'it has no weight of {_times(family.weight.shape)} (the {family.weight.role})'
-        return _recognition(family, into, out, size, weight), ''
+        personas = tuple(name.strip() for name in graph.metadata.get('personas', '').split(',') if name.strip())
+        if any(form.role == 'persona' for form in into) and len(personas) != sizes.get('p'):
+            return None, f'it says nothing of whom it shows: its metadata "personas" must be {sizes.get("p")} names'
+        return replace(_recognition(family, into, out, size, weight), personas=personas), ''
     return None, reason
 
 

@@ -1,4 +1,8 @@
-"""The user's own model files: a folder with an index, each file known by its digest and its licence."""
+"""Model files, each known by its digest and its licence: the user's own, and those that ship with the package.
+
+The user's are a folder with an index, and so are those that ship; these are only read, and what is made of them lies in
+the user's folder. A name is looked up among the user's first.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from facefusion_ros.models.entry import ModelEntry, ModelError
+from facefusion_ros.models.entry import ModelEntry, ModelError, Role
+from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import Recognition, recognise
 from facefusion_ros.models.section import Section, read_sections
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     from facefusion_ros.models.graph import Graph
 
 INDEX = 'index.yaml'
+WEIGHTS = Path(__file__).parent / 'weights'
+"""Folder of the networks that ship with the package; ``python -m training.ship`` puts them there."""
+DEFAULT = 'default'
+"""Means the network that ships for a role, whatever the user's own are called."""
 BUILT = 'built'
 """Folder within a model's own of what was made from it, such as files of reduced precision."""
 NAME = re.compile(r'[A-Za-z0-9][\w.-]*')
@@ -48,6 +57,16 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
+def open_store() -> Store:
+    """Return the user's models with those that ship with the package."""
+    return Store(store_folder(), catalogue(), WEIGHTS)
+
+
+def built_folder(path: Path, entry: ModelEntry) -> Path:
+    """Folder of what is made from a model's file: beside it, but for what ships, to which nothing is ever written."""
+    return (store_folder() / '.shipped' / entry.name if entry.shipped else path.parent) / BUILT
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Model files, each in a folder of its own name with the files that belong to it; ``index.yaml`` lists them.
@@ -57,14 +76,24 @@ class Store:
 
     folder: Path
     catalogue: Catalogue
+    weights: Path | None = None
+    """Folder of what ships with the package, which is only read."""
 
     def entries(self) -> dict[str, ModelEntry]:
-        """Return what the index lists, by name; raises ModelError where the index is damaged."""
-        index = self.folder / INDEX
-        if not index.is_file():
-            return {}
-        with read_sections(index) as top:
-            return {name: self._entry(name, section) for name, section in top.sections('models')}
+        """Return all models by name, the user's first; one that ships is hidden by the user's of the same name.
+
+        Raises ModelError where an index is damaged.
+        """
+        own = self._own()
+        return {**own, **{name: entry for name, entry in self._shipped().items() if name not in own}}
+
+    def default(self, role: Role) -> ModelEntry | None:
+        """Return the model that ships for a role; None where none does."""
+        return next((entry for entry in self._shipped().values() if entry.family.role is role), None)
+
+    def path(self, entry: ModelEntry) -> Path:
+        """File of a model."""
+        return (self.weights if entry.shipped and self.weights else self.folder) / entry.file
 
     def add(
         self,
@@ -87,6 +116,8 @@ class Store:
         name = name or re.sub(r'\.(onnx|dfm)$', '', file.name, flags=re.IGNORECASE)
         if not NAME.fullmatch(name):
             raise ModelError(f'{name!r} cannot be the name of a model: use letters, digits, - _ and . (--name)')
+        if name == DEFAULT:
+            raise ModelError(f'{DEFAULT} means the network that ships with the package: give yours another --name')
         known = self.catalogue.known_file(file.name)
         licence = licence or (known.licence if known else 'unknown')
         commercial = self.catalogue.commercial(licence)
@@ -107,32 +138,45 @@ class Store:
             inputs=found.inputs,
             outputs=found.outputs,
             weight=found.weight,
+            personas=found.personas,
         )
         with no_space_said(self.folder):
             return self._take_in(file, graph.files_beside, entry)
 
     def resolve(
-        self, name: str, *, accept_noncommercial: bool = False, how: str = 'accept_noncommercial:=true'
+        self,
+        name: str,
+        role: Role | None = None,
+        *,
+        accept_noncommercial: bool = False,
+        how: str = 'accept_noncommercial:=true',
     ) -> tuple[Path, ModelEntry]:
         """Return a model's file, which is the one that was added, and what is known of it.
 
-        ``how`` a person accepts a licence, for the message. Raises ModelError where there is no such model, its file
-        has changed or is missing, or its licence forbids commercial use and that is not accepted.
+        ``role`` says which one is the ``default``. ``how`` a person accepts a licence, for the message. Raises
+        ModelError where there is no such model, its file has changed or is missing, or its licence forbids commercial
+        use and that is not accepted.
         """
-        entry = self._named(name, self.entries())
+        found = self.default(role) if name == DEFAULT and role else None
+        entry = found or self._named(name, self.entries())
         _require_licence(name, entry.licence, commercial=entry.commercial, accepted=accept_noncommercial, how=how)
         if problem := self.problem(entry):
             raise ModelError(f'model {name}: {problem}')
-        return self.folder / entry.file, entry
+        return self.path(entry), entry
 
     def remove(self, name: str) -> int:
         """Remove a model with all that was made from it; returns how many bytes that frees.
 
-        The index goes first, so that no half is ever listed. Raises ModelError where there is no such model.
+        The index goes first, so that no half is ever listed. Raises ModelError where there is no such model, or it is
+        not the user's.
         """
-        self._named(name, self.entries())
+        if self._named(name, self.entries()).shipped:
+            raise ModelError(
+                f'{name} ships with the package and stays: `facefusion-ros models remove {name} --built` removes what '
+                'was built from it'
+            )
         with self._locked():
-            entries = self.entries()
+            entries = self._own()
             entry = self._named(name, entries)
             self._write({other: each for other, each in entries.items() if other != name})
             return self._delete((self.folder / entry.file).parent)
@@ -143,11 +187,16 @@ class Store:
         Raises ModelError where there is no such model.
         """
         entry = self._named(name, self.entries())
+        place = built_folder(self.path(entry), entry)
+        if not place.is_dir():
+            return 0
         with self._locked():
-            return self._delete((self.folder / entry.file).parent / BUILT)
+            return self._delete(place)
 
     def _named(self, name: str, entries: Mapping[str, ModelEntry]) -> ModelEntry:
         if name not in entries:
+            if name == DEFAULT:
+                raise ModelError('no network ships for this: name one of your own')
             known = ', '.join(entries) or 'none yet'
             raise ModelError(
                 f'no model is named {name!r} in {self.folder}; there are: {known}. '
@@ -171,10 +220,13 @@ class Store:
 
     def problem(self, entry: ModelEntry) -> str:
         """Say what is wrong with a model's files; empty where they are those that were added."""
-        path = self.folder / entry.file
+        path = self.path(entry)
+        cure = 'install the package again' if entry.shipped else 'add the file again'
         for file, digest in ((path, entry.sha256), *((path.parent / name, sha) for name, sha in entry.beside.items())):
             if not file.is_file():
-                return f'{file} is missing: add the file again'
+                return f'{file} is missing: {cure}'
+            if sha256(file) != digest and entry.shipped:
+                return f'{file} is not the one that was shipped, and is not used: {cure}'
             if sha256(file) != digest:
                 return f'{file} has changed since it was added, and is not used: add it again if it is the right one'
         return ''
@@ -193,7 +245,7 @@ class Store:
             entry = replace(
                 entry, sha256=sha256(whole / file.name), beside={name: sha256(whole / name) for name in beside}
             )
-            entries, place = self.entries(), self.folder / entry.name
+            entries, place = self._own(), self.folder / entry.name
             there = entries.get(entry.name)
             if there and there.sha256 != entry.sha256 and not self.problem(there):
                 raise ModelError(
@@ -210,7 +262,7 @@ class Store:
         return entry
 
     def _write(self, entries: Mapping[str, ModelEntry]) -> None:
-        models = {name: _listed(entry) for name, entry in sorted(entries.items())}
+        models = {name: listed(entry) for name, entry in sorted(entries.items())}
         part = self.folder / '.index-part'
         try:
             with part.open('w', encoding='utf-8') as file:
@@ -229,6 +281,19 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def _own(self) -> dict[str, ModelEntry]:
+        index = self.folder / INDEX
+        if not index.is_file():
+            return {}
+        with read_sections(index) as top:
+            return {name: self._entry(name, section) for name, section in top.sections('models')}
+
+    def _shipped(self) -> dict[str, ModelEntry]:
+        if self.weights is None:
+            return {}
+        with read_sections(self.weights / INDEX) as top:
+            return {name: replace(self._entry(name, section), shipped=True) for name, section in top.sections('models')}
+
     def _entry(self, name: str, section: Section) -> ModelEntry:
         with section:
             size = section.of('size', int)
@@ -245,10 +310,12 @@ class Store:
                 outputs=section.texts('outputs'),
                 weight=section.value('weight', str, None),
                 beside=section.texts('beside'),
+                personas=section.of('personas', str),
             )
 
 
-def _listed(entry: ModelEntry) -> dict[str, object]:
+def listed(entry: ModelEntry) -> dict[str, object]:
+    """Return what an index says of a model."""
     return {
         'family': entry.family.name,
         'file': entry.file,
@@ -261,6 +328,7 @@ def _listed(entry: ModelEntry) -> dict[str, object]:
         'outputs': dict(entry.outputs),
         'weight': entry.weight,
         'beside': dict(entry.beside),
+        'personas': list(entry.personas),
     }
 
 

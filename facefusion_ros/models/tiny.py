@@ -43,6 +43,7 @@ class _Graph:
     """A graph under construction."""
 
     rng: np.random.Generator
+    metadata: dict[str, str] = field(default_factory=dict)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -92,6 +93,7 @@ def write_tiny(family_name: str, path: Path, seed: int = 0) -> None:
     # IR version 8 is what ONNX Runtime 1.18 and TensorRT 10 read.
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=8)
     model.producer_name = 'facefusion_ros tiny'
+    helper.set_model_props(model, graph.metadata)
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
 
@@ -388,6 +390,20 @@ def _image_swapper(source_size: int, low: float) -> Callable[[_Graph], None]:
     return build
 
 
+PERSONAS = ('porcelain', 'obsidian', 'jade')
+"""Whom the tiny persona_swapper shows: each in a colour of its own."""
+
+
+def _persona_swapper(graph: _Graph) -> None:
+    graph.metadata['personas'] = ', '.join(PERSONAS)
+    picture, persona = graph.input('picture', 1, 3, 256, 256), graph.input('persona', 1, len(PERSONAS))
+    colours = graph.weight(graph.rng.normal(0, 0.1, (len(PERSONAS), 3)) + np.eye(len(PERSONAS)))
+    colour = graph.op('MatMul', persona, colours)
+    colour = graph.op('Reshape', colour, graph.weight([1, 3, 1, 1], dtype=np.int64))
+    graph.output(_tinted(graph, picture, colour, 0.15, 0.0), 'swapped', 1, 3, 256, 256)
+    graph.output(graph.constant(_ellipse(256)[None, None], picture), 'mask', 1, 1, 256, 256)
+
+
 def _dfm(graph: _Graph, size: int = 224) -> None:
     face, morph = graph.input('in_face:0', 'N', size, size, 3), graph.input('morph_value:0', 1)
     mask = graph.constant(_ellipse(size)[None, :, :, None], face)
@@ -417,6 +433,13 @@ def _enhancer(size: int, output: str = 'output') -> Callable[[_Graph], None]:
         graph.output(_sharpened(graph, picture, amount), output, 1, 3, size, size)
 
     return build
+
+
+def _face_restorer(graph: _Graph) -> None:
+    picture, fidelity = graph.input('picture', 1, 3, 256, 256), graph.input('fidelity', 1, 1)
+    amount = graph.op('Reshape', fidelity, graph.weight([1], dtype=np.int64))
+    amount = graph.op('Mul', graph.op('Sub', graph.weight([1.0]), amount), graph.weight([graph.rng.uniform(0.9, 1.0)]))
+    graph.output(_sharpened(graph, picture, amount), 'restored', 1, 3, 256, 256)
 
 
 def _codeformer(size: int) -> Callable[[_Graph], None]:
@@ -493,9 +516,11 @@ _BUILDERS: dict[str, Callable[[_Graph], None]] = {
     'hififace': _swapper(256, -1.0),
     'uniface': _image_swapper(256, -1.0),
     'blendswap': _image_swapper(112, 0.0),
+    'persona_swapper': _persona_swapper,
     'dfm': _dfm,
     'codeformer': _codeformer(512),
     'codeformer_256': _codeformer(256),
+    'face_restorer': _face_restorer,
     'gfpgan': _enhancer(512),
     'gpen': _enhancer(512),
     'gpen_256': _enhancer(256),

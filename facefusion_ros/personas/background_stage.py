@@ -10,8 +10,7 @@ import numpy as np
 
 from facefusion_ros.engines.stored import load_stored, precision_of
 from facefusion_ros.models.entry import Role
-from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.store import Store, store_folder
+from facefusion_ros.models.store import open_store
 from facefusion_ros.personas.background import BackgroundEnhancer, BackgroundSettings, input_size
 from facefusion_ros.personas.worker import Worker
 
@@ -189,7 +188,7 @@ def stored_background(
     frames, the reduction does not suit it, or there is no such precision.
     """
     settings = settings or BackgroundSettings()
-    _, entry = Store(store_folder(), catalogue()).resolve(name, accept_noncommercial=accept_noncommercial)
+    _, entry = open_store().resolve(name, accept_noncommercial=accept_noncommercial)
     # What is wrong with these is said here, and not in the thread.
     precision_of(precision)
     input_size(entry.family, (1, 1), settings)

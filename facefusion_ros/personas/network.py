@@ -70,7 +70,8 @@ class NetworkSwapper:
         """Fit the buffers to the network and tell it who is shown.
 
         ``entry``: of the store, with the file's names of inputs and outputs. ``source``: of ``source_vector`` or
-        ``source_picture`` for this family; None where the identity is in the weights. ``boost``: 1 to MOST_BOOST, and 1
+        ``source_picture`` for this family, or how much of each of the entry's personas is shown; None where the
+        identity is in the weights. ``boost``: 1 to MOST_BOOST, and 1
         for networks of more than 256 pixels. Raises ModelError where the entry is of no swapper or ``source`` or
         ``boost`` does not suit it, EngineError where the network is not as the entry says, PersonaError where nobody
         agreed.
@@ -87,7 +88,7 @@ class NetworkSwapper:
 
         # Pictures in one run: all of a boost, or one after the other.
         count = boost * boost
-        told = [inputs['source']] if 'source' in inputs else []
+        told = [inputs[role] for role in ('source', 'persona') if role in inputs]
         if any(spec.shape[:1] not in ((None,), (count,)) for spec in (inputs['picture'], *told, *outputs.values())):
             count = 1
         open_size = entry.size or family.size or (256, 256)
@@ -99,7 +100,7 @@ class NetworkSwapper:
             raise ModelError(f'{entry.name} has {side} pixels, which need no boost: set it to 1')
         self._boost, self._size = boost, boost * side
         self._inputs: dict[str, NDArray[np.generic]] = {self._tensor.name: self._tensor.array}
-        self._inputs |= _source_input(entry, inputs.get('source'), source, count)
+        self._inputs |= _source_input(entry, told[0] if told else None, source, count)
         if 'morph' in inputs:
             self._inputs[inputs['morph'].name] = np.full(1, _MORPH, inputs['morph'].dtype)
         if missing := [spec.name for spec in engine.inputs if spec.name not in self._inputs]:
@@ -203,15 +204,18 @@ def _source_input(
 ) -> dict[str, NDArray[np.generic]]:
     """Return the array that says ``count`` times who is shown, by its input's name; empty where the weights say it."""
     told = entry.family.source
-    if told is None or spec is None:
+    if spec is None or (told is None and not entry.personas):
         if source is not None:
             raise ModelError(f'{entry.name} shows whom it was trained for: leave the source out')
         return {}
-    wanted = (512,) if told.kind == 'vector' else (told.size, told.size, 3)
+    kind = told.kind if told else 'weight of each persona'
+    wanted: tuple[int, ...] = (512,) if told else (len(entry.personas),)
+    if told and told.kind == 'picture':
+        wanted = (told.size, told.size, 3)
     if source is None or source.shape != wanted:
         given = 'nothing' if source is None else f'an array {source.shape}'
-        raise ModelError(f'{entry.name} needs a source {told.kind} {wanted} of who is shown, and was given {given}')
-    if told.kind == 'picture':
+        raise ModelError(f'{entry.name} needs a source {kind} {wanted} of who is shown, and was given {given}')
+    if told and told.kind == 'picture':
         tensor = PictureTensor(spec, told.preprocessing, (told.size, told.size), count=count)
         if tensor.size != (told.size, told.size):
             raise EngineError(
@@ -221,7 +225,9 @@ def _source_input(
             tensor.fill(source.astype(np.uint8), place)
         return {tensor.name: tensor.array}
     if not fits(spec, wanted, count):
-        raise EngineError(f'input {spec.name} of {entry.name} is {spec.shape}, not 512 numbers: set another family')
+        raise EngineError(
+            f'input {spec.name} of {entry.name} is {spec.shape}, not {wanted[0]} numbers: set another family'
+        )
     vector = allocate(spec, wanted, count)
     vector[...] = source
     return {spec.name: vector}

@@ -7,11 +7,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.models.entry import ModelError, Role
-from facefusion_ros.models.families import catalogue, plain
+from facefusion_ros.models.families import plain
 from facefusion_ros.models.graph import read_weight
-from facefusion_ros.models.store import Store, store_folder
+from facefusion_ros.models.store import open_store
 from facefusion_ros.personas.identities import is_identity, on_grey
 from facefusion_ros.personas.network import NetworkSwapper
 from facefusion_ros.personas.persona import PersonaError, persona_names
@@ -20,7 +22,6 @@ from facefusion_ros.personas.source import Likeness, digest_of, source_picture, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from facefusion_ros.engines.chain import EngineSettings
@@ -58,7 +59,7 @@ class StoredSwapper:
             loading.callback(self.engine.close)
             self._projection: NDArray[np.generic] | None = None
             if self.entry.weight:
-                self._projection = read_weight(store_folder() / self.entry.file, self.entry.weight)
+                self._projection = read_weight(open_store().path(self.entry), self.entry.weight)
             loading.pop_all()
 
     def swappers(self, sheets: Sequence[Sheet], identities: Identities) -> tuple[NetworkSwapper, ...]:
@@ -67,7 +68,7 @@ class StoredSwapper:
         Raises PersonaError where the network cannot show one of them, ModelError where the store lacks the network
         that converts identities for this family, EngineError where a network fails; and what ``identities`` raises.
         """
-        if self.entry.family.source is None:
+        if self.entry.family.source is None and not self.entry.personas:
             self._require_one(sheets)
         with ExitStack() as running:
             converter = self._converter(running)
@@ -101,7 +102,10 @@ class StoredSwapper:
         family = self.entry.family
         source: NDArray[np.generic] | None = None
         digest = self.entry.sha256
-        if family.source is not None and family.source.kind == 'picture':
+        if self.entry.personas:
+            source = self._weights(sheet.name)
+            digest = hashlib.sha256(f'{digest} {sheet.name}'.encode()).hexdigest()
+        elif family.source is not None and family.source.kind == 'picture':
             pixels, landmarks = _picture(sheet, identities, self.entry.name)
             source = source_picture(pixels, landmarks, family)
             digest = hashlib.sha256(source.tobytes()).hexdigest()
@@ -116,12 +120,19 @@ class StoredSwapper:
             digest = digest_of(identity)
         return Likeness(sheet.name, sheet.title, sheet.consent, digest), source
 
+    def _weights(self, name: str) -> NDArray[np.float32]:
+        """Return how much of each of the network's personas is shown: all of one."""
+        personas = self.entry.personas
+        if name not in personas:
+            raise PersonaError(f'{self.entry.name} shows {", ".join(personas)}, not {name}: name one of them')
+        return np.eye(len(personas), dtype=np.float32)[personas.index(name)]
+
     def _converter(self, running: ExitStack) -> Engine | None:
         """Load the network that converts identities for this family, if it takes one; it is closed with ``running``."""
         source = self.entry.family.source
         if source is None or source.converter is None:
             return None
-        for name, entry in Store(store_folder(), catalogue()).entries().items():
+        for name, entry in open_store().entries().items():
             called = name, plain(Path(entry.file).name)
             if entry.family.role is Role.IDENTITY and any(each.startswith(source.converter) for each in called):
                 engine = load_stored(

@@ -1,6 +1,8 @@
 """``facefusion-ros models``: from a file to a network that the pipeline can use."""
 
 import argparse
+import sys
+from pathlib import Path
 
 import onnx
 import pytest
@@ -8,7 +10,14 @@ import pytest
 from facefusion_ros.app.models import register
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.models import store as store_module
 from facefusion_ros.models.tiny import family_names, write_tiny
+
+# At the end, so that the package is tested as it is installed.
+sys.path.append(str(Path(__file__).parents[2]))
+
+from training import ship as ship_module
+from training.ship import ship
 
 
 @pytest.fixture
@@ -141,3 +150,59 @@ def test_inspect_of_an_ambiguous_network(models, tiny, folder):
     code, lines = models('inspect', path, '--family', 'simswap')
     assert code == 0
     assert columns(lines)['picture'] == '256x256, RGB 0..1, mean 0.485 0.456 0.406, std 0.229 0.224 0.225, NCHW'
+
+
+class TestWhatShipsWithThePackage:
+    @pytest.fixture(autouse=True)
+    def _ships(self, tiny, folder, monkeypatch):
+        (folder / 'weights').mkdir()
+        (folder / 'weights' / 'index.yaml').write_text('models: {}\n')
+        (folder / 'README.md').touch()
+        monkeypatch.setattr(ship_module, 'ROOT', folder)
+        monkeypatch.setattr(store_module, 'WEIGHTS', folder / 'weights')
+        ship(tiny('yolov4_tiny_points').rename(folder / 'finder.onnx'), 'README.md', folder / 'weights')
+
+    def test_is_listed_verified_and_inspected(self, models, tiny, folder):
+        code, lines = models('list')
+        assert code == 0
+        assert 'no models in' in lines[0]
+        assert lines[2].split() == ['finder', 'detector', 'yolov4_tiny_points', '416x416', 'Apache-2.0', 'shipped']
+        models('add', tiny('yunet'), '--licence', 'MIT')
+        assert [line.split()[0] for line in models('list')[1]] == ['name', 'yunet', 'finder']
+        code, lines = models('verify')
+        assert code == 0
+        assert [line.split()[-1] for line in lines[1:]] == ['added', 'shipped']
+        code, lines = models('inspect', 'finder')
+        said = columns(lines)
+        assert code == 0
+        assert said['file'].startswith(str(folder / 'weights' / 'finder.onnx'))
+        assert said['shipped'] == 'with the package'
+        assert said['licence'] == 'Apache-2.0'
+        assert said['source'] == 'facefusion_ros, README.md'
+
+    def test_is_not_removed_but_what_was_built_of_it(self, models, folder):
+        assert models('build', 'finder', '--precision', 'fp16')[0] == 0
+        assert 'fp16 passed' in models('list')[1][-1]
+        assert {file.name for file in (folder / 'weights').iterdir()} == {'index.yaml', 'finder.onnx'}
+        with pytest.raises(FacefusionError, match='finder ships with the package and stays'):
+            models('remove', 'finder')
+        assert models('remove', 'finder', '--built')[1][0].startswith('removed what was built from finder')
+        assert 'fp16' not in models('list')[1][-1]
+
+    def test_a_better_one_takes_the_place_of_that_for_its_role(self, models, tiny, folder):
+        weights = folder / 'weights'
+        ship(tiny('yolov4_tiny_points').rename(folder / 'better.onnx'), 'README.md', weights)
+        ship(tiny('persona_swapper'), 'README.md', weights)
+        assert {file.name for file in weights.iterdir()} == {'index.yaml', 'better.onnx', 'persona_swapper.onnx'}
+        assert columns(models('inspect', 'persona_swapper')[1])['personas'] == 'porcelain, obsidian, jade'
+        with pytest.raises(SystemExit, match=r'none\.md is not there: say first how the network was made'):
+            ship(folder / 'better.onnx', 'none.md', weights)
+
+
+def test_a_network_of_personas_must_name_them(models, tiny):
+    path = tiny('persona_swapper')
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    with pytest.raises(FacefusionError, match='says nothing of whom it shows: its metadata "personas" must be 3 names'):
+        models('add', path, '--licence', 'MIT', '--family', 'persona_swapper')

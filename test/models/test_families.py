@@ -45,7 +45,9 @@ def test_the_mission_s_families_are_there():
         assert family.outputs
         assert (family.range is not None) == (family.decoder == 'picture')
         # A swapper needs to know whom to show, unless that is in its weights.
-        assert (family.source is not None) == (family.role is Role.SWAPPER and family.name != 'dfm')
+        assert (family.source is not None) == (
+            family.role is Role.SWAPPER and family.name not in {'dfm', 'persona_swapper'}
+        )
 
 
 def test_some_facts():

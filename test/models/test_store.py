@@ -5,15 +5,27 @@ import multiprocessing
 import os
 import shutil
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import yaml
 
-from facefusion_ros.models.entry import ModelError
+from facefusion_ros.models.entry import ModelError, Role
 from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.store import BUILT, Store, sha256, store_folder
+from facefusion_ros.models.store import (
+    BUILT,
+    DEFAULT,
+    INDEX,
+    WEIGHTS,
+    Store,
+    built_folder,
+    open_store,
+    sha256,
+    store_folder,
+)
 
 
 @pytest.fixture
@@ -290,3 +302,76 @@ def test_what_was_built_stays_where_the_same_file_is_added_again(store, brought)
     path.write_bytes(b'damaged')
     store.add(brought('scrfd'), licence='MIT')
     assert not built.exists()
+
+
+class TestWhatShipsWithThePackage:
+    @pytest.fixture
+    def shipped(self, store, brought, tmp_path, monkeypatch):
+        """A store beside which a detector ships, in a folder that nobody may write to."""
+        made = Store(tmp_path / 'made', catalogue())
+        made.add(brought('yolov4_tiny_points', 'finder.onnx'), licence='Apache-2.0', source='this test')
+        weights = tmp_path / 'weights'
+        weights.mkdir()
+        index = yaml.safe_load((made.folder / INDEX).read_text())
+        index['models']['finder']['file'] = 'finder.onnx'
+        (weights / INDEX).write_text(yaml.safe_dump(index))
+        shutil.copyfile(made.folder / 'finder' / 'finder.onnx', weights / 'finder.onnx')
+        monkeypatch.setenv('FACEFUSION_MODELS', str(store.folder))
+        return Store(store.folder, catalogue(), weights)
+
+    def test_is_resolved_by_name_and_as_the_default_of_its_role(self, shipped):
+        for path, entry in (shipped.resolve('finder'), shipped.resolve(DEFAULT, Role.DETECTOR)):
+            assert (entry.name, entry.shipped, path) == ('finder', True, shipped.weights / 'finder.onnx')
+        assert shipped.default(Role.SWAPPER) is None
+        with pytest.raises(ModelError, match='no network ships for this: name one of your own'):
+            shipped.resolve(DEFAULT, Role.SWAPPER)
+        assert not shipped.folder.exists()
+
+    def test_gives_way_to_the_user_s_own_of_the_same_name(self, shipped, brought):
+        shipped.add(brought('yunet'), name='finder', licence='MIT')
+        assert shipped.resolve('finder')[1].family.name == 'yunet'
+        assert not shipped.resolve('finder')[1].shipped
+        assert shipped.resolve(DEFAULT, Role.DETECTOR)[1].shipped
+        shipped.remove('finder')
+        assert shipped.resolve('finder')[1].shipped
+        with pytest.raises(ModelError, match='default means the network that ships with the package'):
+            shipped.add(brought('yunet'), name=DEFAULT, licence='MIT')
+
+    def test_cannot_be_removed(self, shipped):
+        with pytest.raises(ModelError, match=r'finder ships with the package and stays: .* --built') as refused:
+            shipped.remove('finder')
+        assert '\n' not in str(refused.value)
+        assert shipped.resolve('finder')
+
+    def test_what_is_built_of_it_lies_with_the_user(self, shipped):
+        path, entry = shipped.resolve('finder')
+        place = built_folder(path, entry)
+        assert place.is_relative_to(shipped.folder)
+        assert shipped.remove_built('finder') == 0
+        place.mkdir(parents=True)
+        (place / 'finder-fp16.onnx').write_bytes(bytes(10))
+        assert shipped.remove_built('finder') == 10
+        # A user's model of that name has a place of its own.
+        own = replace(entry, shipped=False)
+        assert place != built_folder(shipped.folder / 'finder' / 'finder.onnx', own)
+        assert {file.name for file in shipped.weights.iterdir()} == {INDEX, 'finder.onnx'}
+
+    def test_a_damaged_file_is_refused(self, shipped):
+        (shipped.weights / 'finder.onnx').write_bytes(b'something else')
+        with pytest.raises(ModelError, match=r'is not the one that was shipped, .*: install the package again'):
+            shipped.resolve('finder')
+        (shipped.weights / 'finder.onnx').unlink()
+        with pytest.raises(ModelError, match=r'finder\.onnx is missing: install the package again'):
+            shipped.resolve('finder')
+
+    def test_what_ships_today_is_whole_free_small_and_documented(self):
+        store = open_store()
+        entries = [entry for entry in store.entries().values() if entry.shipped]
+        assert {file.name for file in WEIGHTS.iterdir()} == {INDEX, *(entry.file for entry in entries)}
+        for entry in entries:
+            assert store.problem(entry) == ''
+            assert (entry.licence, entry.commercial) == ('Apache-2.0', True)
+            assert store.path(entry).stat().st_size <= 8e6
+            assert (Path(__file__).parents[2] / entry.source.removeprefix('facefusion_ros, ')).is_file()
+        assert sum(store.path(entry).stat().st_size for entry in entries) <= 25e6
+        assert len({entry.family.role for entry in entries}) == len(entries)

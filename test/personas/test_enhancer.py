@@ -13,7 +13,7 @@ from facefusion_ros.models.tiny import write_tiny
 from facefusion_ros.personas.enhancer import Enhancer, EnhancerSettings, read_plane
 from facefusion_ros.personas.swapper import WarpSwapper
 
-ENHANCERS = ('codeformer', 'codeformer_256', 'gfpgan', 'gpen', 'gpen_256', 'restoreformer')
+ENHANCERS = ('codeformer', 'codeformer_256', 'face_restorer', 'gfpgan', 'gpen', 'gpen_256', 'restoreformer')
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +75,19 @@ def test_every_family_changes_a_patch_and_keeps_its_alpha(engine_of, patch_of, n
     assert (out[..., :3] != patch[..., :3]).mean() > 0.1
     # The same face: colours are not swapped and nothing has moved.
     assert np.abs(out[..., :3].astype(int) - patch[..., :3]).mean(axis=(0, 1)).max() < 8
+
+
+def test_fidelity_keeps_more_of_the_patch(engine_of, patch_of):
+    patch, landmarks = patch_of(256)
+    details = []
+    for fidelity in (0.0, 0.5, 1.0):
+        out = np.zeros_like(patch)
+        settings = EnhancerSettings(1.0, fidelity)
+        Enhancer(engine_of('face_restorer'), catalogue().family('face_restorer'), settings).enhance(
+            patch, landmarks, out
+        )
+        details.append(detail(out))
+    assert details[0] > details[1] > details[2]
 
 
 @pytest.mark.parametrize('name', ['codeformer', 'codeformer_256', 'gpen_256'])

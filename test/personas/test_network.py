@@ -32,12 +32,24 @@ FACE = Face((480.0, 200.0, 300.0, 360.0), 0.9, LANDMARKS)
 def entry_of(path, name):
     found = recognise(read_graph(path), catalogue(), name)
     return ModelEntry(
-        name, found.family, path.name, '', 'Apache-2.0', True, 'tiny', found.size, found.inputs, found.outputs
+        name,
+        found.family,
+        path.name,
+        '',
+        'Apache-2.0',
+        True,
+        'tiny',
+        found.size,
+        found.inputs,
+        found.outputs,
+        personas=found.personas,
     )
 
 
 def source_for(family, seed=0):
     rng = np.random.default_rng(seed)
+    if family.name == 'persona_swapper':
+        return np.eye(3, dtype=np.float32)[seed]
     if family.source is None:
         return None
     if family.source.kind == 'picture':

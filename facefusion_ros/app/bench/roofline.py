@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from facefusion_ros.app.bench.architectures import ARCHITECTURES, build
 from facefusion_ros.models.cost import Cost, file_cost, network_cost
-from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
-from facefusion_ros.models.store import Store, store_folder
+from facefusion_ros.models.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +131,8 @@ def _row(cost: Cost) -> dict[str, Any]:
 
 
 def _stored() -> Iterator[tuple[str, Cost]]:
-    store = Store(store_folder(), catalogue())
+    store = open_store()
     for name, entry in store.entries().items():
-        path = store.folder / entry.file
-        yield f'store: {name}', file_cost(path, input_shapes(entry, read_graph(path).inputs))
+        path = store.path(entry)
+        where = 'shipped' if entry.shipped else 'store'
+        yield f'{where}: {name}', file_cost(path, input_shapes(entry, read_graph(path).inputs))
