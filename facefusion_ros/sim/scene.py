@@ -1,8 +1,8 @@
-"""What the simulated camera looks at: a framed photograph of a face on a painted brick wall."""
+"""What the simulated camera looks at: a photograph of a face on a painted brick wall, framed or cut out before it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facefusion_ros.errors import FacefusionError
+from facefusion_ros.sim.trajectory import Motion
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -25,6 +26,9 @@ _ASTRONAUT_BOX = (180.0, 78.0, 91.0, 101.0)
 _BRICK_M, _COURSE_M, _JOINT_M = 0.215, 0.075, 0.010
 """A brick with its joint is 225 mm x 75 mm in the United Kingdom (BS 4729)."""
 _FRAME_M = 0.026
+_HEAD = np.array([1.75, 2.25])
+"""Half axes of a cut-out head, in halves of the face box: hair and chin are inside, shoulders are not."""
+_HEAD_EDGE_PX = 6.0
 _WALL_BGR = (142.0, 140.0, 128.0)
 _FRAME_BGR = (38.0, 52.0, 74.0)
 
@@ -35,7 +39,7 @@ class SceneError(FacefusionError):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A plane across the optical axis of the camera at rest, with the face where the axis meets it."""
+    """A wall across the optical axis of the camera at rest, with the face where the axis meets it."""
 
     distance_m: float
     width_m: float
@@ -60,12 +64,28 @@ class Scene:
             raise ValueError('landmarks and face_box belong to an image of your own; name it as image')
 
 
+@dataclass(frozen=True, slots=True)
+class MovingFace:
+    """A head of its own, cut out of the photograph, in front of the wall instead of on it."""
+
+    distance_m: float
+    """From the camera at rest; ``Scene.face_at_m`` is right of and below its axis."""
+    rides: bool = False
+    """Whether it is carried by what carries the camera: then distance and motion are as seen from the camera."""
+    motion: Motion = field(default_factory=Motion)
+    """It turns about the middle of the face box, or about what ``lever_m`` tells."""
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.distance_m <= 1000.0:
+            raise ValueError('distance_m must be between 0.05 and 1000')
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
     """The painted plane. Plane coordinates are metres right of and below the point where the axis at rest meets it."""
 
     pixels: Pixels
-    """(height, width, 3) BGR, sRGB-coded; 255 is white in full light."""
+    """(height, width, 3) BGR, or 4 with alpha, sRGB-coded; 255 is white in full light."""
     plane_from_canvas: Floats
     """(3, 3) pixels of the canvas to metres on the plane."""
     landmarks_m: Floats
@@ -84,8 +104,74 @@ class Canvas:
         return Canvas(pixels, self.plane_from_canvas @ full_from_small, self.landmarks_m, self.face_corners_m)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Photo:
+    """The photograph at the size it has on the canvas, and where the canvas has it."""
+
+    pixels: Pixels
+    landmarks: Floats
+    corners: Floats
+    left: int
+    top: int
+    origin: Floats
+    """(2,) pixel of the canvas that is the plane's origin."""
+    px_per_m: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def on_plane(self, pixels: Pixels, left: int, top: int) -> Canvas:
+        """Make a canvas of pixels whose top left one is at that place."""
+        m = 1.0 / self.px_per_m
+        x, y = self.origin[0] - left, self.origin[1] - top
+        plane_from_canvas = np.array([[m, 0.0, -x * m], [0.0, m, -y * m], [0.0, 0.0, 1.0]])
+        to_plane = (np.array([self.left, self.top]) - self.origin) * m
+        return Canvas(pixels, plane_from_canvas, self.landmarks * m + to_plane, self.corners * m + to_plane)
+
+
 def paint(scene: Scene, seed: int) -> Canvas:
-    """Paint the plane; raises SceneError where the photograph cannot be had."""
+    """Paint the wall with the framed photograph; raises SceneError where that cannot be had."""
+    photo = _placed(scene)
+    left, top, size = photo.left, photo.top, photo.size
+    rng = np.random.default_rng([seed, 2])
+    wall = _brick_wall(photo.px_per_m, rng)
+    _hang(wall, left, top, size, photo.px_per_m, rng)
+    canvas = np.asarray(cv2.convertScaleAbs(wall), dtype=np.uint8)
+    # A photograph taller or wider than the canvas allows loses its margins.
+    y, x = max(top, 0), max(left, 0)
+    inside = photo.pixels[y - top : CANVAS_HEIGHT - top, x - left : CANVAS_WIDTH - left]
+    canvas[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return photo.on_plane(canvas, 0, 0)
+
+
+def paint_apart(scene: Scene, seed: int) -> tuple[Canvas, Canvas]:
+    """Paint the bare wall, and a head cut out of the photograph; raises SceneError where that cannot be had.
+
+    The head's pixels are (height, width, 4) BGRA, the colours multiplied by alpha.
+    """
+    photo = _placed(scene)
+    wall = np.asarray(cv2.convertScaleAbs(_brick_wall(photo.px_per_m, np.random.default_rng([seed, 2]))), np.uint8)
+    middle, half = photo.corners.mean(axis=0), (photo.corners.max(axis=0) - photo.corners.min(axis=0)) / 2.0
+    reach = half * _HEAD
+    low = np.maximum(np.floor(middle - reach) - 2.0, 0.0).astype(int)
+    high = np.minimum(np.ceil(middle + reach) + 3.0, photo.size).astype(int)
+    x, y = (np.arange(a, b) for a, b in zip(low, high, strict=True))
+    across, down = (x - middle[0]) / reach[0], (y - middle[1]) / reach[1]
+    # 1 inside of an ellipse, 0 outside, with an edge of a few pixels.
+    beyond = (np.hypot(across[None, :], down[:, None]) - 1.0) * reach.min()
+    alpha = np.clip(0.5 - beyond / _HEAD_EDGE_PX, 0.0, 1.0)
+    for axis, (a, b) in enumerate(zip(low, high, strict=True)):
+        # Where the photograph ends, the head does; bilinear sampling needs a border of nothing.
+        edge = np.minimum(np.arange(a, b) - a, b - 1 - np.arange(a, b)).clip(0, 1)
+        alpha *= edge[None, :] if axis == 0 else edge[:, None]
+    cut = photo.pixels[low[1] : high[1], low[0] : high[0]]
+    head = np.rint(np.dstack((cut * alpha[:, :, None], 255.0 * alpha))).astype(np.uint8)
+    left, top = photo.left + int(low[0]), photo.top + int(low[1])
+    return photo.on_plane(wall, 0, 0), photo.on_plane(np.ascontiguousarray(head), left, top)
+
+
+def _placed(scene: Scene) -> _Photo:
     photo, landmarks, box = _photo(scene)
     scale = PHOTO_SIZE / max(photo.shape[:2])
     size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
@@ -93,7 +179,6 @@ def paint(scene: Scene, seed: int) -> Canvas:
     canvas_from_photo = np.array([[size[0] / photo.shape[1], 0.0], [0.0, size[1] / photo.shape[0]]])
     interpolation = cv2.INTER_CUBIC if scale >= 1.0 else cv2.INTER_AREA
     photo = np.asarray(cv2.resize(photo, size, interpolation=interpolation), dtype=np.uint8)
-
     px_per_m = size[0] / scene.width_m
     corners = np.array([(box[0] + i * box[2], box[1] + j * box[3]) for j, i in ((0, 0), (0, 1), (1, 1), (1, 0))])
     landmarks = (landmarks + 0.5) @ canvas_from_photo - 0.5
@@ -101,20 +186,7 @@ def paint(scene: Scene, seed: int) -> Canvas:
     face = corners.mean(axis=0)
     left, top = round(CANVAS_WIDTH / 2 - face[0]), round(CANVAS_HEIGHT / 2 - face[1])
     origin = face + np.array([left, top]) - np.array(scene.face_at_m) * px_per_m
-
-    rng = np.random.default_rng([seed, 2])
-    wall = _brick_wall(px_per_m, rng)
-    _hang(wall, left, top, size, px_per_m, rng)
-    canvas = np.asarray(cv2.convertScaleAbs(wall), dtype=np.uint8)
-    # A photograph taller or wider than the canvas allows loses its margins.
-    y, x = max(top, 0), max(left, 0)
-    inside = photo[y - top : CANVAS_HEIGHT - top, x - left : CANVAS_WIDTH - left]
-    canvas[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-
-    m = 1.0 / px_per_m
-    plane_from_canvas = np.array([[m, 0.0, -origin[0] * m], [0.0, m, -origin[1] * m], [0.0, 0.0, 1.0]])
-    to_plane = (np.array([left, top]) - origin) * m
-    return Canvas(canvas, plane_from_canvas, landmarks * m + to_plane, corners * m + to_plane)
+    return _Photo(photo, landmarks, corners, left, top, origin, px_per_m)
 
 
 def _photo(scene: Scene) -> tuple[Pixels, Floats, tuple[float, float, float, float]]:

@@ -1,4 +1,4 @@
-"""How the simulated head turns: sums of sines, saccades and vibration, all periodic, all known exactly.
+"""How the simulated head turns and moves: sums of sines, saccades and vibration, all periodic, all known exactly.
 
 The world frame coincides with the camera's optical frame (x right, y down, z into the picture) while all angles are 0.
 """
@@ -24,12 +24,27 @@ OPTICAL_FROM_IMU = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]
 _VIBRATION_TONES = 9
 """Tones per axis; enough that the sum shows no beat a person would call regular."""
 
+_DIFFERENCE_S = 1e-3
+
 
 @dataclass(frozen=True, slots=True)
 class Tone:
     """A sine: amplitude, whole cycles per period of the world, phase at world time 0."""
 
     amplitude_deg: float
+    cycles: int
+    phase_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cycles < 1:
+            raise ValueError('cycles must be a whole number of 1 or more')
+
+
+@dataclass(frozen=True, slots=True)
+class Sway:
+    """A sine of the place: amplitude, whole cycles per period of the world, phase at world time 0."""
+
+    amplitude_m: float
     cycles: int
     phase_deg: float = 0.0
 
@@ -68,7 +83,7 @@ class Vibration:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """All that turns the camera; the parts add up."""
+    """All that turns and moves the camera, or a face; the parts add up."""
 
     yaw: tuple[Tone, ...] = ()
     """Positive turns the view to the right."""
@@ -78,13 +93,21 @@ class Motion:
     """Positive turns the camera clockwise, as seen from behind it."""
     saccades: tuple[Saccade, ...] = ()
     vibration: Vibration | None = None
+    right: tuple[Sway, ...] = ()
+    """Along x of the world."""
+    down: tuple[Sway, ...] = ()
+    """Along y of the world."""
+    forward: tuple[Sway, ...] = ()
+    """Along z of the world, away from the camera at rest."""
+    lever_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Right, down, forward: where it is from the point about which it turns; that point takes part in no turn."""
 
 
 class Trajectory:
-    """Rotation and angular velocity of the camera as functions of world time; the camera does not translate."""
+    """Rotation, angular velocity and place as functions of world time."""
 
-    def __init__(self, motion: Motion, period_s: float, seed: int) -> None:
-        """Raise ValueError where the motion does not fit into the period."""
+    def __init__(self, motion: Motion, period_s: float, seed: int, stream: int = 1) -> None:
+        """Raise ValueError where the motion does not fit into the period; stream parts the vibration of two things."""
         for saccade in motion.saccades:
             if saccade.at_s + 2.0 * saccade.turn_s + saccade.hold_s > period_s:
                 raise ValueError(f'motion: the saccade at {saccade.at_s} s is not over within period_s ({period_s} s)')
@@ -92,19 +115,22 @@ class Trajectory:
         self._saccades = motion.saccades
         tones = [[*motion.yaw], [*motion.pitch], [*motion.roll]]
         if motion.vibration is not None:
-            rng = np.random.default_rng([seed, 1])
+            rng = np.random.default_rng([seed, stream])
             for axis in tones:
                 axis.extend(_vibration_tones(motion.vibration, period_s, rng))
-        count = max(1, *map(len, tones))
-        # (3, count): axes without as many tones have some of amplitude 0.
-        self._amplitude = np.zeros((3, count))
-        self._omega = np.zeros((3, count))
-        self._phase = np.zeros((3, count))
-        for i, axis in enumerate(tones):
-            for j, tone in enumerate(axis):
-                self._amplitude[i, j] = math.radians(tone.amplitude_deg)
-                self._omega[i, j] = 2.0 * math.pi * tone.cycles / period_s
-                self._phase[i, j] = math.radians(tone.phase_deg)
+        self._amplitude, self._omega, self._phase = _series(
+            [[(math.radians(t.amplitude_deg), t.cycles, t.phase_deg) for t in axis] for axis in tones], period_s
+        )
+        self._sway = _series(
+            [
+                [(t.amplitude_m, t.cycles, t.phase_deg) for t in axis]
+                for axis in (motion.right, motion.down, motion.forward)
+            ],
+            period_s,
+        )
+        self._lever = np.array(motion.lever_m)
+        self.translates = bool(self._sway[0].any() or self._lever.any())
+        """Whether the place ever changes."""
 
     def angles(self, t_s: Floats | float) -> Floats:
         """(..., 3) yaw, pitch, roll in rad at the times (...) in s."""
@@ -130,6 +156,24 @@ class Trajectory:
     def rotation(self, t_s: Floats | float) -> Floats:
         """(..., 3, 3) R_world_from_optical = Ry(yaw) Rx(pitch) Rz(roll): a vector's optical to world coordinates."""
         return rotation_from_angles(self.angles(t_s))
+
+    def position(self, t_s: Floats | float) -> Floats:
+        """(..., 3) place in world coordinates, metres: right, down, forward of where it is while all angles are 0."""
+        t = np.mod(np.asarray(t_s, dtype=np.float64), self._period_s)
+        amplitude, omega, phase = self._sway
+        swayed: Floats = (amplitude * np.sin(omega * t[..., None, None] + phase)).sum(axis=-1)
+        if self._lever.any():
+            swayed = swayed + (self.rotation(t) @ self._lever - self._lever)
+        return swayed
+
+    def acceleration(self, t_s: Floats | float) -> Floats:
+        """(..., 3) second derivative of ``position``, m/s^2, by a difference of fourth order (error below 1e-4)."""
+        h = _DIFFERENCE_S
+        t = np.asarray(t_s, dtype=np.float64)
+        outer = self.position(t + 2.0 * h) + self.position(t - 2.0 * h)
+        inner = self.position(t + h) + self.position(t - h)
+        acceleration: Floats = (16.0 * inner - outer - 30.0 * self.position(t)) / (12.0 * h * h)
+        return acceleration
 
     def angular_velocity(self, t_s: Floats | float) -> Floats:
         """(..., 3) angular velocity of the camera in the optical frame, rad/s; exact.
@@ -171,6 +215,19 @@ def rotation_from_rpy(roll: float, pitch: float, yaw: float) -> Floats:
             [-sp, cp * sr, cp * cr],
         ]
     )
+
+
+def _series(axes: list[list[tuple[float, int, float]]], period_s: float) -> tuple[Floats, Floats, Floats]:
+    """(3, n) amplitude, angular frequency in rad/s and phase in rad of (amplitude, cycles, phase in degrees)."""
+    count = max(1, *map(len, axes))
+    # Axes without as many tones have some of amplitude 0.
+    amplitude, omega, phase = np.zeros((3, 3, count))
+    for i, axis in enumerate(axes):
+        for j, (height, cycles, phase_deg) in enumerate(axis):
+            amplitude[i, j] = height
+            omega[i, j] = 2.0 * math.pi * cycles / period_s
+            phase[i, j] = math.radians(phase_deg)
+    return amplitude, omega, phase
 
 
 def _vibration_tones(vibration: Vibration, period_s: float, rng: np.random.Generator) -> list[Tone]:

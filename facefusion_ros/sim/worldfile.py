@@ -97,12 +97,12 @@ def _value(hint: Any, data: object, file: Path, key: str) -> object:  # noqa: AN
             wanted = 'a list' if many else f'a list of {len(items)} numbers'
             raise WorldError(f'{file}: {key}: must be {wanted}, not {data!r}')
         return tuple(_value(items[0] if many else items[i], d, file, f'{key}[{i}]') for i, d in enumerate(data))
-    if hint is str and isinstance(data, str):
+    if hint in {str, bool} and isinstance(data, hint):
         return data
     if hint is int and isinstance(data, int) and not isinstance(data, bool):
         return data
     if hint is float and isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data):
         return float(data)
-    wanted = {str: 'a text', int: 'a whole number', float: 'a number'}[hint]
+    wanted = {str: 'a text', bool: 'true or false', int: 'a whole number', float: 'a number'}[hint]
     # YAML takes 1e-3 for a text; 1.0e-3 is a number.
     raise WorldError(f'{file}: {key}: must be {wanted}, not {data!r}')

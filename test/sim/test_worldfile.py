@@ -28,7 +28,9 @@ def written(tmp_path):
 
 
 def test_every_world_that_ships_loads():
-    assert {'head', 'still', 'shake', 'dark', 'leaving'} <= set(world_names())
+    assert {'head', 'still', 'shake', 'dark', 'leaving', 'turning', 'parallax', 'riding', 'resting'} <= set(
+        world_names()
+    )
     for name in world_names():
         world = load_world(name)
         assert world == load_world(name)
@@ -58,7 +60,7 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        (changed(lxu=1), ["unknown key 'lxu'", 'accepted keys: camera, imu, light']),
+        (changed(lxu=1), ["unknown key 'lxu'", 'accepted keys: camera, face, imu, light']),
         (changed(light={'lux': 1, 'lamp': []}), ["light: unknown key 'lamp'", 'lamps']),
         (changed(light=None), ["key 'light' is missing"]),
         (changed(light={'drift': []}), ["light: key 'lux' is missing"]),
@@ -73,6 +75,27 @@ def changed(**changes):
         (changed(light=[1]), ['light: must be a mapping', 'lux']),
         (changed(motion={'yaw': [{'amplitude_deg': 1, 'cycles': 0}]}), ['motion.yaw[0]: cycles']),
         (changed(motion={'yaw': [{'amplitude_deg': 80, 'cycles': 1}]}), ['past the wall']),
+        (
+            changed(motion={'right': [{'amplitude_deg': 1, 'cycles': 1}]}),
+            ["motion.right[0]: unknown key 'amplitude_deg'"],
+        ),
+        (changed(motion={'forward': [{'amplitude_m': 0.6, 'cycles': 1}]}), ['into the wall', 'scene.distance_m']),
+        (changed(camera={**MINIMAL['camera'], 'readout_s': 0.2}), ['camera: readout_s']),
+        (changed(camera={**MINIMAL['camera'], 'distortion': [0.1]}), ['camera: distortion must be k1']),
+        (changed(camera={**MINIMAL['camera'], 'distortion': [-2.0, 0, 0, 0]}), ['distortion', 'folds the picture']),
+        (changed(imu={'scale_error': 0.01}), ['imu.scale_error: must be a list of 3']),
+        (changed(imu={'rate_hz': 0}), ['imu: rate_hz must be between']),
+        (changed(face={}), ["face: key 'distance_m' is missing; accepted keys: distance_m, motion, rides"]),
+        (changed(face={'distance_m': 0.3, 'rides': 1}), ['face.rides: must be true or false, not 1']),
+        (changed(face={'distance_m': 0.6}), ['behind the wall', 'face.distance_m']),
+        (changed(face={'distance_m': 0.3, 'motion': {'yaw': [{'amplitude_deg': 85, 'cycles': 1}]}}), ['turns away']),
+        (changed(face={'distance_m': 0.3, 'motion': {'forward': [{'amplitude_m': 0.3, 'cycles': 1}]}}), ['behind']),
+        (
+            changed(
+                face={'distance_m': 0.2, 'rides': True, 'motion': {'forward': [{'amplitude_m': 0.3, 'cycles': 1}]}}
+            ),
+            ['too near the camera', 'face.distance_m'],
+        ),
         (changed(motion={'saccades': [{'at_s': 1.8, 'turn_s': 0.3, 'hold_s': 0}]}), ['saccade at 1.8']),
         (changed(light={'lux': 5, 'tunnels': [{'lux': 1, 'enter_s': 1, 'leave_s': 3}]}), ['light:', 'period_s']),
         (changed(period_s=2.05), ['whole number of frames']),
