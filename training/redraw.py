@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from training.convolutions import Residual, conv
 
-WIDTHS = (24, 48, 96, 144)
+WIDTHS = (24, 48, 96, 136)
 """Channels at a half, a quarter, an eighth and a sixteenth of the picture's side."""
 
 
