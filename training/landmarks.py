@@ -97,6 +97,7 @@ def loss_of(output: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> dict[str
 
 
 GROUNDS = 200
+_HARD = 2 / 3
 
 
 @cache
@@ -104,8 +105,16 @@ def _grounds(seed: int) -> list[NDArray[np.float32]]:
     return [clutter(np.random.default_rng([seed, 1 << 20, number]), 256, 256) for number in range(GROUNDS)]
 
 
-def batch(index: int, *, heads: Path, count: int, seed: int) -> Batch:
-    """Draw the batch of that number: (count, 3, 128, 128) uint8, (count, 68, 3) points, (count,) whether a face."""
+@cache
+def _mined(file: Path) -> NDArray[np.uint8]:
+    return np.load(file, mmap_mode='r')  # type: ignore[no-any-return]
+
+
+def batch(index: int, *, heads: Path, count: int, seed: int, mined: Path | None = None) -> Batch:
+    """Draw the batch of that number: (count, 3, 128, 128) uint8, (count, 68, 3) points, (count,) whether a face.
+
+    With ``mined`` two of three crops without a face are of those that a detector took for one.
+    """
     pictures = np.zeros((count, SIZE, SIZE, 3), np.uint8)
     points, there = np.zeros((count, POINTS, 3), np.float32), np.zeros(count, np.float32)
     # A new set of backgrounds every 500 batches.
@@ -113,6 +122,9 @@ def batch(index: int, *, heads: Path, count: int, seed: int) -> Batch:
     for number in range(count):
         rng = np.random.default_rng([seed, index, number])
         pictures[number], points[number], there[number] = crop(rng, SpriteStore.of(heads), grounds, SIZE)
+        if mined is not None and not there[number] and rng.random() < _HARD:
+            taken = _mined(mined)
+            pictures[number] = taken[int(rng.integers(len(taken)))][:, :: 1 if rng.random() < 0.5 else -1]
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(points), torch.from_numpy(there)
 
 
@@ -120,13 +132,14 @@ def main() -> None:
     """Train the landmarks' network, or go on with it, and export it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--heads', type=Path, required=True, help='folder of training.sprites')
+    parser.add_argument('--mined', type=Path, help='file of training.mined: what a detector takes for faces')
     parser.add_argument('--out', type=Path, default=Path('training/runs/landmarks'))
     parser.add_argument('--steps', type=int, default=12_000)
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=1)
     options = parser.parse_args()
-    make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed)
+    make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed, mined=options.mined)
     settings = RunSettings(options.out, options.steps, rate=1.5e-3, seed=options.seed, workers=options.workers)
     net = train(Landmarks(), make, loss_of, settings)
     example = (torch.zeros(1, 3, SIZE, SIZE),)
