@@ -32,6 +32,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
                      help='a file of your own, any number of times (a small network of each role)')  # fmt: skip
     sub.add_argument('--full', action='store_true', help='the large networks that users bring, with random weights')
     sub.add_argument('--runs', type=count, default=1000, metavar='N', help='over how many memory is watched (1000)')
+    sub = bench('alignment', 'how well a persona stays on a face while the camera moves')
+    sub.add_argument('--world', default='turning', metavar='NAME', help='name or file of a simulated world (turning)')
+    sub.add_argument('--latency', type=float, default=66.0, metavar='MS', dest='latency_ms',
+                     help='from the frame a face was measured in to the frame on which it is covered (66)')  # fmt: skip
+    sub.add_argument('--seconds', type=float, default=10.0, metavar='S', help='of the world to measure (10)')
+    sub.add_argument('--calibration', type=float, default=10.0, metavar='S', dest='calibration_s',
+                     help='how long is learned from before (10)')  # fmt: skip
     bench('roofline', 'how fast networks can be at best on a Jetson, computed and not measured')
 
 
@@ -48,6 +55,9 @@ def _bench(options: argparse.Namespace) -> int:
     # Opened first, so that nobody waits for numbers that cannot be written.
     with nullcontext(sys.stdout) if options.json == '-' else Path(options.json).open('w') as out:
         # The benchmarks import what they need when they run.
-        bench = getattr(importlib.import_module(f'facefusion_ros.app.bench.{options.bench}'), options.bench)
-        out.write(json.dumps(bench(**given), indent=2) + '\n')
+        module = importlib.import_module(f'facefusion_ros.app.bench.{options.bench}')
+        figures = getattr(module, options.bench)(**given)
+        out.write(json.dumps(figures, indent=2) + '\n')
+    if hasattr(module, 'table'):
+        print(module.table(figures), file=sys.stderr if options.json == '-' else sys.stdout)
     return 0
