@@ -32,7 +32,7 @@ MOST = 6
 def false_finds(
     found: NDArray[np.floating], faces: NDArray[np.floating], most: int = MOST
 ) -> list[NDArray[np.float64]]:
-    """(5, 2) landmarks of those of the finds (n, 15), best first, that are far from all faces (F, 15) and each other."""
+    """(5, 2) landmarks of those finds (n, 15), best first, that are far from all faces (F, 15) and from each other."""
     there = faces[faces[:, 4] > 0]
     kept: list[NDArray[np.float64]] = []
     taken = [((face[:2] + face[2:4]) / 2, float(face[2] - face[0])) for face in there]
