@@ -16,11 +16,11 @@ from facefusion_ros.engines.engine import TensorSpec
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.alignment import whole_face
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.crop import crop
 from facefusion_ros.faces.landmarks import LandmarkNetwork
 from facefusion_ros.faces.network import NetworkDetector
 from facefusion_ros.faces.picture import read_picture
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.faces.tensors import PictureTensor
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.graph import read_graph
@@ -186,7 +186,7 @@ class _Feed:
         self._entry, self._family, self._specs = entry, entry.family, {spec.name: spec for spec in inputs}
         self._recorder = _Recorder(inputs, outputs)
         self._rng = np.random.default_rng(_SEED)
-        self._faces = CascadeDetector(STILL)
+        self._faces = load_detector()
         role = entry.family.role
         self.needs_face = role not in {Role.DETECTOR, Role.BACKGROUND, Role.IDENTITY}
         self.notes: list[str] = []

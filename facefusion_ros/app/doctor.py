@@ -73,14 +73,17 @@ def _launch() -> Finding:
     return Finding('ros2 launch', present=path is not None, text=text)
 
 
-def _cascades() -> Finding:
+def _detector() -> Finding:
     try:
-        from facefusion_ros.faces.cascade import CascadeDetector  # noqa: PLC0415 - loads OpenCV, which may be missing
+        from facefusion_ros.faces.stored import load_detector  # noqa: PLC0415 - loads OpenCV, which may be missing
 
-        CascadeDetector()
+        detector = load_detector()
     except (ImportError, FacefusionError) as error:
-        return Finding('detector', present=False, text=f'{error}: pip install opencv-python-headless', needed=True)
-    return Finding('detector', present=True, text="OpenCV's face cascades", needed=True)
+        cure = "pip install 'facefusion_ros[inference]' opencv-python-headless"
+        return Finding('detector', present=False, text=f'{error}: {cure}', needed=True)
+    runs = ', '.join(f'{name} on {provider}' for name, provider in detector.providers.items())
+    detector.close()
+    return Finding('detector', present=True, text=runs or "OpenCV's face cascades", needed=True)
 
 
 def _engines() -> Finding:
@@ -143,7 +146,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _ros,
     _messages,
     _launch,
-    _cascades,
+    _detector,
     _shared_memory,
     _simulation,
     _engines,

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from facefusion_ros.errors import FacefusionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from facefusion_ros.faces.stored import StoredDetector
     from facefusion_ros.personas.patches import PatchSettings
 
 # The commands import what they need when they run: `detect` should not wait for ROS, nor `doctor` fail without it.
@@ -85,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command('detect', _detect, 'find the faces in pictures')
     sub.add_argument('images', nargs='+', metavar='IMAGE')
     sub.add_argument('--json', default='-', metavar='FILE', help='where to write the list (-, the standard output)')
-    sub.add_argument('--model', default='', metavar='NAME', help="a detector of the store (OpenCV's cascades)")
+    _describe_detector(sub, '--model')
     _accept_noncommercial(sub)
 
     sub = command('swap', _swap, 'replace the faces in a picture')
@@ -97,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('images', nargs='+', metavar='IMAGE', help='its largest face counts; or an identity, .npy')
     sub.add_argument('--recogniser', required=True, metavar='NAME', help='a recogniser of the store, such as arcface')
     sub.add_argument('--out', required=True, type=Path, metavar='NPY', help='where to write the identity')
-    sub.add_argument('--detector', default='', metavar='NAME', help="a detector of the store (OpenCV's cascades)")
+    _describe_detector(sub)
     _accept_noncommercial(sub)
 
     register_models(commands)
@@ -132,8 +134,30 @@ def _describe_patches(sub: argparse.ArgumentParser) -> None:
     sub.add_argument('--enhancer', default='', metavar=network, help='an enhancer of the store (none)')
     sub.add_argument('--occlusion', default='', metavar=network, help='a mask of what hides a face, as XSeg (none)')
     sub.add_argument('--regions', default='', metavar=network, help="a mask of a face's regions, as BiSeNet (none)")
-    sub.add_argument('--detector', default='', metavar=network, help="a detector of the store (OpenCV's cascades)")
+    _describe_detector(sub)
     _accept_noncommercial(sub)
+
+
+def _describe_detector(sub: argparse.ArgumentParser, option: str = '--detector') -> None:
+    """Take from the command line what finds the faces."""
+    sub.add_argument(
+        option, dest='detector', default='', metavar='NAME', help='a detector of the store (the one of the package)'
+    )
+    sub.add_argument(
+        '--landmarks',
+        default='',
+        metavar='NAME',
+        help='a network of landmarks of the store, which looks closely at what is found; default: that of the package; '
+        "none: none (with the package's detector its own, else none)",
+    )
+
+
+def _detector(options: argparse.Namespace, *, still: bool = True) -> StoredDetector:
+    from facefusion_ros.faces.stored import load_detector
+
+    return load_detector(
+        options.detector, options.landmarks, accept_noncommercial=options.accept_noncommercial, still=still
+    )
 
 
 def _accept_noncommercial(sub: argparse.ArgumentParser) -> None:
@@ -227,40 +251,38 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from facefusion_ros.app.offline import PATCH_SIZE, load_detector
+    from facefusion_ros.app.offline import PATCH_SIZE
     from facefusion_ros.app.replay import replay
 
     settings = _patch_settings(options, PATCH_SIZE)
-    detector = load_detector(options.detector, accept_noncommercial=options.accept_noncommercial)
-    return replay(options.bag, options.out, settings, options.topic, detector, write_frames=options.frames)
+    with closing(_detector(options, still=False)) as detector:
+        return replay(options.bag, options.out, settings, options.topic, detector, write_frames=options.frames)
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from facefusion_ros.app.offline import load_detector
     from facefusion_ros.app.stills import detect
 
-    detector = load_detector(options.model, accept_noncommercial=options.accept_noncommercial)
-    return detect(options.images, options.json, detector)
+    with closing(_detector(options)) as detector:
+        return detect(options.images, options.json, detector)
 
 
 def _swap(options: argparse.Namespace) -> int:
-    from facefusion_ros.app.offline import STILL_PATCH_SIZE, load_detector
+    from facefusion_ros.app.offline import STILL_PATCH_SIZE
     from facefusion_ros.app.stills import swap
 
     settings = _patch_settings(options, STILL_PATCH_SIZE)
-    detector = load_detector(options.detector, accept_noncommercial=options.accept_noncommercial)
-    return swap(options.image, settings, options.out, detector)
+    with closing(_detector(options)) as detector:
+        return swap(options.image, settings, options.out, detector)
 
 
 def _identity(options: argparse.Namespace) -> int:
-    from facefusion_ros.app.offline import load_detector
     from facefusion_ros.app.stills import identity
     from facefusion_ros.personas.identities import Identities
 
     accepted: bool = options.accept_noncommercial
-    detector = load_detector(options.detector, accept_noncommercial=accepted)
-    identities = Identities(options.recogniser, detector=detector, accept_noncommercial=accepted)
-    return identity(options.images, options.out, identities)
+    with closing(_detector(options)) as detector:
+        identities = Identities(options.recogniser, detector=detector, accept_noncommercial=accepted)
+        return identity(options.images, options.out, identities)
 
 
 def _doctor(options: argparse.Namespace) -> int:  # noqa: ARG001 - it has no options

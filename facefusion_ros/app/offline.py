@@ -11,34 +11,21 @@ import numpy as np
 from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.blender import Blender
 from facefusion_ros.blending.settings import BlendSettings
-from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.face import Face, FacePatch
-from facefusion_ros.faces.finder import FaceFinder, FinderSettings
-from facefusion_ros.faces.network import NetworkDetector
-from facefusion_ros.models.entry import Role
+from facefusion_ros.faces.finder import FaceFinder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from facefusion_ros.faces.detector import Detector
     from facefusion_ros.frames.intrinsics import Intrinsics
     from facefusion_ros.personas.patches import PatchMaker
 
 PATCH_SIZE = 256
 STILL_PATCH_SIZE = 512
 """Stills have the time for a warped persona's full resolution."""
-
-
-def load_detector(name: str, *, accept_noncommercial: bool = False) -> NetworkDetector | None:
-    """Load a detector from the user's store; None, which means OpenCV's cascades, for an empty name.
-
-    Raises ModelError and EngineError.
-    """
-    if not name:
-        return None
-    network = load_stored(name, Role.DETECTOR, accept_noncommercial=accept_noncommercial)
-    return NetworkDetector(network.engine, network.entry.family, size=network.entry.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +72,10 @@ class OfflinePipeline:
     """Detector, swapper and blender for a stream of pictures."""
 
     def __init__(
-        self, maker: PatchMaker, detector: NetworkDetector | None = None, intrinsics: Intrinsics | None = None
+        self, maker: PatchMaker, detector: Detector | None = None, intrinsics: Intrinsics | None = None
     ) -> None:
-        """Take what makes the patches, and what finds the faces if it is not to be OpenCV's cascades."""
-        # To look again where a face was costs a network as much as to search the whole picture.
-        self._finder = FaceFinder(FinderSettings() if detector is None else FinderSettings(search_interval=1), detector)
+        """Take what makes the patches, and what finds the faces if it is not to be the usual detector."""
+        self._finder = FaceFinder(detector=detector)
         self._replacement = Replacement(maker, BlendSettings(), intrinsics)
 
     @property

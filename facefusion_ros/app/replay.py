@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.app.bag.reader import Message
-    from facefusion_ros.faces.network import NetworkDetector
+    from facefusion_ros.faces.detector import Detector
     from facefusion_ros.personas.patches import PatchSettings
 
 SHEET_PAIRS = 12
@@ -86,14 +86,14 @@ def replay(
     out: Path,
     settings: PatchSettings,
     topic: str | None = None,
-    detector: NetworkDetector | None = None,
+    detector: Detector | None = None,
     *,
     write_frames: bool = False,
 ) -> int:
     """Replay a bag; leaves replay.mp4, detections.json, contact_sheet.png and summary.json in the folder ``out``.
 
-    ``detector`` takes the place of OpenCV's cascades. A bag that is cut off is replayed as far as it can be read, the
-    rest is reported and makes the exit code 1.
+    ``detector`` takes the place of the usual one. A bag that is cut off is replayed as far as it can be read, the rest
+    is reported and makes the exit code 1.
     """
     with closing(PatchMaker(settings)) as maker:
         return _replay(bag, out, OfflinePipeline(maker, detector), topic, settings, write_frames=write_frames)

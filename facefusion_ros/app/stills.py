@@ -12,9 +12,9 @@ from facefusion_ros.app.contact_sheet import write_png
 from facefusion_ros.app.offline import Replacement
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.picture import PictureError, read_picture
 from facefusion_ros.faces.recognition import save_identity
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.personas.patches import PatchMaker
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 def detect(images: Sequence[str], out: str, detector: Detector | None = None) -> int:
     """Write the faces of every picture as JSON to the file ``out``, or to standard output where it is ``-``.
 
-    ``detector`` takes the place of OpenCV's cascades.
+    ``detector`` takes the place of the usual one.
     A picture that cannot be read gets ``error`` in place of its faces, is told on the standard error, and makes the
     exit code 1.
     """
-    detector = detector or CascadeDetector(STILL)
+    detector = detector or load_detector()
     entries = [_detect_one(detector, image) for image in images]
     text = json.dumps(entries, indent=2) + '\n'
     if out == '-':
@@ -68,8 +68,8 @@ def to_json(face: Face) -> dict[str, Any]:
 
 
 def swap(image: str, settings: PatchSettings, out: str, detector: Detector | None = None) -> int:
-    """Replace the faces of a picture and write the result as PNG. ``detector`` takes the place of OpenCV's cascades."""
-    detector = detector or CascadeDetector(STILL)
+    """Replace the faces of a picture and write the result as PNG. ``detector`` takes the place of the usual one."""
+    detector = detector or load_detector()
     picture = read_picture(image)
     faces = detector.detect(picture)
     if not faces:

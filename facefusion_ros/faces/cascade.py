@@ -19,6 +19,7 @@ import numpy as np
 from facefusion_ros.errors import FacefusionError, require
 from facefusion_ros.faces.alignment import apply, similarity
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.head import UPRIGHT, box_around, distinct, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,17 +27,8 @@ if TYPE_CHECKING:
     from cv2.typing import MatLike
     from numpy.typing import NDArray
 
-# Proportions of a frontal face in units of the distance between the eyes; the origin is midway between them, x to the
-# right in the image, y towards the chin. Between the means of two sets of aligned faces: ArcFace (see alignment) puts
-# the mouth at 1.16, FFHQ (Karras et al., CVPR 2019) at 1.04; a smile lifts it, a beard or a look up lowers it.
-_NOSE_Y = 0.57
-_MOUTH_Y = 1.05
+_MOUTH_Y = UPRIGHT[3, 1]
 _MOUTH_Y_SD = 0.18
-_MOUTH_X = 0.43
-_UPRIGHT = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, _NOSE_Y], [-_MOUTH_X, _MOUTH_Y], [_MOUTH_X, _MOUTH_Y]])
-
-# Ear to ear and forehead to chin in the same units: left, top, width, height.
-_HEAD = (-1.05, -1.1, 2.1, 2.85)
 
 # Where the eyes are in the square that frontalface_alt2 finds, in units of the square: its training crops.
 _EYE_DISTANCE = 0.43
@@ -63,9 +55,6 @@ _EYES_FACTOR = (0.5, 0.8, 1.0)
 
 CASCADE_FOLDERS = (getattr(getattr(cv2, 'data', None), 'haarcascades', ''), '/usr/share/opencv4/haarcascades')
 """Where the cascades lie: wheels carry them; Debian and Ubuntu (ROS machines) have them in the package opencv-data."""
-
-# Two squares that overlap by more than this (intersection over union) are one face.
-_SAME_FACE = 0.3
 
 
 class CascadeMissingError(FacefusionError):
@@ -119,33 +108,6 @@ class _Find:
     stage_sum: float
 
 
-def box_around(landmarks: NDArray[np.floating]) -> tuple[float, float, float, float]:
-    """Left, top, width, height of a head (forehead to chin) with these (5, 2) landmarks, same unit as these."""
-    image_from_face = similarity(_UPRIGHT, landmarks)
-    left, top, width, height = _HEAD
-    ((x, y),) = apply(image_from_face, [[left + width / 2, top + height / 2]])
-    scale = math.hypot(image_from_face[0, 0], image_from_face[1, 0])
-    return (float(x - scale * width / 2), float(y - scale * height / 2), scale * width, scale * height)
-
-
-def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Intersection over union of two boxes (left, top, width, height), 0 to 1."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)
-
-
-def distinct(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces without those that overlap one of higher score, largest first."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: (-face.score, face.box)):
-        if all(overlap(face.box, other.box) < _SAME_FACE for other in kept):
-            kept.append(face)
-    return tuple(sorted(kept, key=lambda face: (-face.box[2] * face.box[3], face.box)))
-
-
 class CascadeDetector:
     """Finds faces in single pictures. Used by one thread; keeps nothing of the pictures but its buffers."""
 
@@ -156,6 +118,9 @@ class CascadeDetector:
         self._eyes = (_cascade('eye'), _cascade('eye_tree_eyeglasses'))
         self._reduced = np.empty((0, 0, 3), np.uint8)
         self._grey = np.empty((0, 0), np.uint8)
+
+    sure_score = 0.7
+    again_is_cheap = True
 
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
         """Find the faces of a (H, W, 3) BGR picture, largest first.
@@ -226,8 +191,8 @@ class CascadeDetector:
         left = self._eyes_in(chip, 0.0) or [None]
         right = self._eyes_in(chip, 0.45) or [None]
         eyes, seen = min((_pair(a, b) for a, b in product(left, right)), key=lambda pair: pair[2])[:2]
-        chip_from_face = similarity(_UPRIGHT[:2], eyes * _CHIP_WIDTH)
-        landmarks = _UPRIGHT.copy()
+        chip_from_face = similarity(UPRIGHT[:2], eyes * _CHIP_WIDTH)
+        landmarks = UPRIGHT.copy()
         landmarks[3:, 1] = _mouth_y(chip, chip_from_face)
         return apply(_after(image_from_chip, chip_from_face), landmarks), seen
 
@@ -294,7 +259,7 @@ def _square_from_landmarks(landmarks: NDArray[np.floating]) -> NDArray[np.float6
         )
         / _EYE_DISTANCE
     )
-    return _after(similarity(_UPRIGHT, landmarks), face_from_square)
+    return _after(similarity(UPRIGHT, landmarks), face_from_square)
 
 
 def _finds(

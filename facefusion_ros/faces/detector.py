@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 class Detector(Protocol):
     """Finds faces in single pictures. Used by one thread."""
 
+    @property
+    def sure_score(self) -> float:
+        """A find with this score may be believed at once; one below should be found in two pictures."""
+
+    @property
+    def again_is_cheap(self) -> bool:
+        """Whether ``again`` costs a fraction of ``detect``."""
+
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
         """Find the faces of a (H, W, 3) BGR picture, largest first."""
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from facefusion_ros.errors import require
-from facefusion_ros.faces.cascade import STREAM, CascadeDetector, CascadeSettings, overlap
 from facefusion_ros.faces.flow import Flow, alike
+from facefusion_ros.faces.head import overlap
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.faces.tracker import Track, assign
 
 if TYPE_CHECKING:
@@ -28,19 +29,17 @@ _HIDDEN = 0.4
 class FinderSettings:
     """How faces are found in a stream."""
 
-    cascade: CascadeSettings = STREAM
     tracking: Tracking = 'flow'
     """Between detections: 'flow' follows the pixels; 'hold' leaves a face as it was measured last."""
     detection_interval: int = 5
     """Frames from one detection to the next, 1 or more."""
     search_interval: int = 3
-    """Detections from one search of the whole picture to the next, 1 or more; others look where faces are known."""
+    """Detections from one search of the whole picture to the next, 1 or more; others look where faces are known. Where
+    that is not cheaper, each one searches."""
     coast_s: float = 0.5
     """How long a face that is neither detected nor followed is still reported, seconds."""
     unseen_s: float = 3.0
     """How long a face is followed that the detector does not see, seconds."""
-    sure_score: float = 0.7
-    """A face with this score is reported at once; one below must be detected twice."""
     correction: float = 0.15
     """Share of a detection's landmarks in the tracked ones, above 0, up to 1."""
     most_faces: int = 8
@@ -58,7 +57,6 @@ class FinderSettings:
                 'search_interval must be 1 or more': self.search_interval >= 1,
                 'coast_s must be 0 or more': self.coast_s >= 0,
                 'unseen_s must be 0 or more': self.unseen_s >= 0,
-                'sure_score must be 0 to 1': 0 <= self.sure_score <= 1,
                 'correction must be above 0, up to 1': 0 < self.correction <= 1,
                 'most_faces must be 1 or more': self.most_faces >= 1,
                 'flow_side_px must be 64 or more': self.flow_side_px >= 64,
@@ -67,12 +65,15 @@ class FinderSettings:
 
 
 class FaceFinder:
-    """Finds faces in pictures that follow each other. Used by one thread; the same pictures give the same faces."""
+    """Finds faces in pictures that follow each other. Used by one thread; the same pictures give the same faces.
+
+    A face that the detector is sure of is reported at once; others must be detected twice.
+    """
 
     def __init__(self, settings: FinderSettings | None = None, detector: Detector | None = None) -> None:
-        """Take a detector, or load the cascades. Raises CascadeMissingError where OpenCV has none."""
+        """Take what finds faces in single pictures, or load the usual one. Raises as ``load_detector`` does."""
         self._settings = settings or FinderSettings()
-        self._detector = detector or CascadeDetector(self._settings.cascade)
+        self._detector = detector or load_detector(still=False)
         self._last_id = 0
         self.reset()
 
@@ -90,8 +91,6 @@ class FaceFinder:
             for track in self._tracks:
                 track.lost, track.look = True, None
         self._settings = settings
-        if isinstance(self._detector, CascadeDetector):
-            self._detector.settings = settings.cascade
 
     def reset(self) -> None:
         """Forget all faces. Ids go on: none is given twice."""
@@ -151,7 +150,7 @@ class FaceFinder:
         # New faces, too, deserve no more than one search in each interval.
         self._detections_to_search -= 1
         if self._detections_to_search < 0 or not self._tracks or any(track.lost for track in self._tracks):
-            self._detections_to_search = settings.search_interval - 1
+            self._detections_to_search = settings.search_interval - 1 if self._detector.again_is_cheap else 0
             faces.extend(self._detector.detect(pixels))
         assigned = assign(self._tracks, faces, stamp_ns)
         for i, track in enumerate(self._tracks):
@@ -174,7 +173,7 @@ class FaceFinder:
                 look = self._flow.look(landmarks) if flow else None
                 self._tracks.append(Track(landmarks, face.score, stamp_ns, stamp_ns, look))
         for track in self._tracks:
-            if not track.track_id and (track.score >= settings.sure_score or track.detections >= 2):
+            if not track.track_id and (track.score >= self._detector.sure_score or track.detections >= 2):
                 self._last_id += 1
                 track.track_id = self._last_id
 

@@ -11,8 +11,8 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.faces.aligned import image_from_crop
 from facefusion_ros.faces.alignment import apply
-from facefusion_ros.faces.cascade import box_around
 from facefusion_ros.faces.feed import Feed
+from facefusion_ros.faces.head import box_around
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
 if TYPE_CHECKING:
@@ -108,6 +108,11 @@ class LandmarkNetwork:
             raise EngineError(f'the outputs {there} are not those of {family.name}: set the right family')
         self._outputs = {spec.name: allocate(spec, shape) for spec, shape in zip(specs, shapes, strict=True)}
         self._views = [self._outputs[spec.name].reshape(shape) for spec, shape in zip(specs, shapes, strict=True)]
+
+    @property
+    def judges(self) -> bool:
+        """Whether the score is the chance that there is a face, and not how clearly it is seen."""
+        return self._read is _read_seen
 
     def points(self, pixels: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.float64], float]:
         """Return all landmarks of a face, (N, 2), pixels of the (H, W, 3) BGR frame, and their score, 0 to 1.

@@ -10,10 +10,10 @@ import numpy as np
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import ARCFACE_112
-from facefusion_ros.faces.cascade import box_around, overlap
 from facefusion_ros.faces.decoders import DECODERS, overlaps, suppress
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.feed import Feed
+from facefusion_ros.faces.head import box_around, overlap
 from facefusion_ros.faces.letterbox import Letterbox
 from facefusion_ros.faces.tensors import PictureTensor, allocate, arrange
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from facefusion_ros.engines.engine import Engine, TensorSpec
     from facefusion_ros.faces.decoders import Candidates, Decoder
-    from facefusion_ros.faces.landmarks import LandmarkNetwork
     from facefusion_ros.faces.letterbox import Fit
     from facefusion_ros.models.entry import Family
 
@@ -34,8 +33,8 @@ _FITS: dict[str, tuple[Fit, int]] = {
     'yolov4_tiny_points': ('corner', 128),
 }
 
-# YuNet's score is the root of what the others' is.
-_LEAST_SCORES = {'yunet': 0.7}
+# YuNet's score is the root of what the others' is; that of this package's own, trained with a focal loss, is cautious.
+_LEAST_SCORES = {'yunet': 0.7, 'yolov4_tiny_points': 0.35}
 
 # Where the file leaves the size open.
 _USUAL_SIZE = (640, 640)
@@ -51,6 +50,14 @@ _MOST_CANDIDATES = 512
 # Where the landmarks are in a face's box, in units of it.
 _LEFT, _TOP, *_EXTENT = box_around(np.array(ARCFACE_112))
 _IN_BOX = (np.array(ARCFACE_112) - (_LEFT, _TOP)) / _EXTENT
+
+
+def usual_score(family: Family) -> float:
+    """Least score of a face where nothing else is set, on the scale of the family.
+
+    What a second look will judge may be proposed from the square of it on.
+    """
+    return _LEAST_SCORES.get(family.name, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +91,16 @@ class NetworkDetector:
         engine: Engine,
         family: Family,
         settings: NetworkSettings | None = None,
-        landmarks: LandmarkNetwork | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
         """Fit the buffers to the network; the engine stays the caller's.
 
-        ``landmarks`` refines what is found. Where a network has no landmarks of its own (YOLOv4-tiny) and none is given
-        to refine them, they are put where a frontal face in the box has them. ``size`` (width, height; multiples of 32)
+        Where a network has no landmarks of its own (YOLOv4-tiny) they are put where a frontal face in the box has them;
+        a ``TwoStageDetector`` finds better ones. ``size`` (width, height; multiples of 32)
         is used where the file leaves it open. Raises EngineError where the engine runs no network of this family.
         """
-        self.settings = settings or NetworkSettings(_LEAST_SCORES.get(family.name, NetworkSettings().min_score))
-        self._landmarks = landmarks
+        self.settings = settings or NetworkSettings(usual_score(family))
+        self._usual = usual_score(family)
         if family.decoder not in DECODERS:
             raise EngineError(f'{family.name} is no family of detectors; these are read as {", ".join(DECODERS)}')
         tensor = PictureTensor(engine.inputs[0], family.preprocessing, size or family.size or _USUAL_SIZE, multiple=32)
@@ -110,6 +116,16 @@ class NetworkDetector:
         """Width and height of the network's input, pixels."""
         return self._size
 
+    @property
+    def sure_score(self) -> float:
+        """See ``Detector``: half way from the least score that is usual for the family to 1."""
+        return (1.0 + self._usual) / 2
+
+    @property
+    def again_is_cheap(self) -> bool:
+        """See ``Detector``."""
+        return False
+
     def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
         """Find the faces of a (H, W, 3) BGR picture, largest first.
 
@@ -117,7 +133,7 @@ class NetworkDetector:
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
             raise ValueError(f'need a picture (H, W, 3) of uint8, got {pixels.shape} of {pixels.dtype}')
-        return self._refined(pixels, self._find(pixels, 0, 0))
+        return self._find(pixels, 0, 0)
 
     def again(self, pixels: NDArray[np.uint8], face: Face) -> Face | None:
         """Look for a face where one is expected: at about this place and size, closer than ``detect`` looks.
@@ -137,11 +153,7 @@ class NetworkDetector:
         best = max(faces, key=lambda found: overlap(found.box, face.box), default=None)
         if best is None or overlap(best.box, face.box) < _SAME_PLACE:
             return None
-        return self._refined(pixels, (best,))[0]
-
-    def _refined(self, pixels: NDArray[np.uint8], faces: tuple[Face, ...]) -> tuple[Face, ...]:
-        network = self._landmarks
-        return faces if network is None else tuple(network.refine(pixels, face) for face in faces)
+        return best
 
     def _find(self, pixels: NDArray[np.uint8], left: int, top: int) -> tuple[Face, ...]:
         """Find the faces of a part of the frame that begins at (left, top)."""

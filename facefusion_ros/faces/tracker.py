@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.faces.alignment import apply
-from facefusion_ros.faces.cascade import box_around
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.head import box_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

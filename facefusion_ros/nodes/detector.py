@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facefusion_ros import msg
-from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.faces.finder import FaceFinder, FinderSettings
-from facefusion_ros.faces.network import NetworkDetector
-from facefusion_ros.models.entry import Role
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.ros import qos
 from facefusion_ros.ros.messages import to_face_array
 from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
@@ -42,31 +40,33 @@ class Detector(FrameStage):
             'How a face is kept between detections: followed in the picture (flow), or held for the gyro (hold)',
             choices=('flow', 'hold'),
         ),
-        *network('model', "finds the faces, in place of OpenCV's cascades"),
+        *network('model', 'finds the faces', 'that of the package'),
+        *network(
+            'landmarks.model',
+            'looks closely at what is found, `default` for that of the package',
+            "that with the package's detector, none with another; none for none",
+        ),
         *RUNTIME,
         Parameter('coast_s', DEFAULT.coast_s, 'How long a face that is not found any more is kept', 's', 0.0, 5.0),
     )
 
     def configure(self) -> None:
-        """Load the network or the cascades."""
+        """Load what finds the faces."""
         super().configure()
-        self._finder = FaceFinder(_settings(self.values), self._network())
+        values = self.values
+        detector = load_detector(
+            values['model'],
+            values['landmarks.model'],
+            engine_settings(values),
+            precision=values['precision'],
+            landmarks_precision=values['landmarks.precision'],
+            accept_noncommercial=values['accept_noncommercial'],
+            still=False,
+        )
+        self.while_configured.callback(detector.close)
+        self._finder = FaceFinder(_settings(values), detector)
         self._found = 0
         self._faces = self.advertise(msg.FaceArray, 'faces')
-
-    def _network(self) -> NetworkDetector | None:
-        """Load the network that the parameters name; None for OpenCV's cascades."""
-        if not self.values['model']:
-            return None
-        stored = load_stored(
-            self.values['model'],
-            Role.DETECTOR,
-            engine_settings(self.values),
-            accept_noncommercial=self.values['accept_noncommercial'],
-            precision=self.values['precision'],
-        )
-        self.while_configured.callback(stored.engine.close)
-        return NetworkDetector(stored.engine, stored.entry.family, size=stored.entry.size)
 
     def activate(self) -> None:
         """Take frames."""
@@ -93,10 +93,7 @@ class Detector(FrameStage):
 
 
 def _settings(values: Mapping[str, Any]) -> FinderSettings:
-    # To look again where a face was costs a network as much as to search the whole picture.
-    search_interval = 1 if values['model'] else DEFAULT.search_interval
     return FinderSettings(
-        search_interval=search_interval,
         detection_interval=values['detection_interval'],
         tracking=values['tracking'],
         coast_s=values['coast_s'],

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.engines.stored import load_stored
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.picture import read_picture
 from facefusion_ros.faces.recognition import IdentityError, Recogniser, largest_face, load_identity, mean_identity
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.models.entry import Role
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facefusion_ros.engines.chain import EngineSettings
     from facefusion_ros.engines.engine import Engine
     from facefusion_ros.faces.detector import Detector
+    from facefusion_ros.faces.stored import StoredDetector
     from facefusion_ros.personas.persona import Persona
 
 _GREY = np.float32(128)
@@ -45,12 +46,13 @@ class Identities:
         precision: str = 'fp32',
         accept_noncommercial: bool = False,
     ) -> None:
-        """Take the recogniser's name in the store, and what finds faces in pictures, by default OpenCV's cascades."""
+        """Take the recogniser's name in the store, and what finds faces in pictures, by default the usual detector."""
         self._name = recogniser
         self._settings = settings
         self._precision = precision
         self._accept_noncommercial = accept_noncommercial
         self._detector = detector
+        self._usual: StoredDetector | None = None
         self._loaded: tuple[Engine, Recogniser] | None = None
         self._known: dict[bytes, NDArray[np.float32]] = {}
 
@@ -108,10 +110,13 @@ class Identities:
         return pixels, self._largest(pixels, file)
 
     def close(self) -> None:
-        """Let the recogniser go; what is needed later loads it again."""
+        """Let the networks go; what is needed later loads them again."""
         if self._loaded is not None:
             self._loaded[0].close()
             self._loaded = None
+        if self._usual is not None:
+            self._usual.close()
+            self._usual = None
 
     def _of_picture(self, file: Path) -> NDArray[np.float32]:
         pixels = read_picture(file)
@@ -122,9 +127,10 @@ class Identities:
         return self._known[key]
 
     def _largest(self, pixels: NDArray[np.uint8], file: Path) -> Face:
-        if self._detector is None:
-            self._detector = CascadeDetector(STILL)
-        return largest_face(pixels, self._detector, file)
+        detector = self._detector or self._usual
+        if detector is None:
+            detector = self._usual = load_detector()
+        return largest_face(pixels, detector, file)
 
 
 def is_identity(file: Path) -> bool:

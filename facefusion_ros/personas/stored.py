@@ -125,7 +125,9 @@ class StoredSwapper:
         personas = self.entry.personas
         if name not in personas:
             raise PersonaError(f'{self.entry.name} shows {", ".join(personas)}, not {name}: name one of them')
-        return np.eye(len(personas), dtype=np.float32)[personas.index(name)]
+        weights = np.zeros(len(personas), np.float32)
+        weights[personas.index(name)] = 1.0
+        return weights
 
     def _converter(self, running: ExitStack) -> Engine | None:
         """Load the network that converts identities for this family, if it takes one; it is closed with ``running``."""

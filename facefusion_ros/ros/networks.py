@@ -27,11 +27,11 @@ RUNTIME = (
 """What runs all networks of a node."""
 
 
-def network(name: str, what: str) -> tuple[Parameter, Parameter]:
-    """Return the rows of one network: its name in the store, empty for none, and its precision."""
+def network(name: str, what: str, usual: str = 'none') -> tuple[Parameter, Parameter]:
+    """Return the rows of one network: its name in the store, empty for what is ``usual``, and its precision."""
     prefix = name.removesuffix('model')
     return (
-        Parameter(name, '', f'Network of the store that {what}; empty for none', fixed=True),
+        Parameter(name, '', f'Network of the store that {what}; empty for {usual}', fixed=True),
         Parameter(f'{prefix}precision', 'fp32', f'Precision of {name}', choices=PRECISIONS, fixed=True),
     )
 

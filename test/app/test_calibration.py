@@ -13,7 +13,7 @@ from facefusion_ros.engines.crops import template_landmarks
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 from facefusion_ros.engines.yardsticks import picture_code
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.graph import read_graph
 from facefusion_ros.models.recognition import input_shapes
@@ -75,7 +75,7 @@ def test_a_face_lies_where_the_network_was_trained_to_find_it(folder, entry_of):
     (sample,) = calibration(path, entry, open_pictures(folder)).samples
     rgb = picture_code(entry).decode(sample['input'])[0]
     pixels = np.ascontiguousarray(np.rint(rgb[::-1].transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8))
-    face = CascadeDetector(STILL).detect(pixels)[0]
+    face = load_detector().detect(pixels)[0]
     wanted = template_landmarks(entry, (512, 512))
     assert np.abs(face.landmarks - wanted).max() < 0.06 * 512
 
@@ -92,7 +92,7 @@ def test_landmarks_and_masks_see_the_whole_face(folder, entry_of):
     path, entry = entry_of('xseg')
     (sample,) = calibration(path, entry, open_pictures(folder)).samples
     pixels = np.rint(sample['input'][0] * 255).astype(np.uint8)
-    assert CascadeDetector(STILL).detect(pixels)
+    assert load_detector().detect(pixels)
 
 
 def test_a_tile_of_the_frame_is_taken_as_it_is(folder, entry_of):

@@ -4,8 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given
-from hypothesis import strategies as st
 
 from facefusion_ros.faces import cascade
 from facefusion_ros.faces.cascade import (
@@ -13,11 +11,10 @@ from facefusion_ros.faces.cascade import (
     STREAM,
     CascadeDetector,
     CascadeMissingError,
-    box_around,
-    distinct,
-    overlap,
+    CascadeSettings,
 )
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.head import box_around
 
 
 @pytest.fixture(scope='module')
@@ -172,22 +169,17 @@ def test_without_cascades_there_is_a_cure(monkeypatch):
         CascadeDetector()
 
 
-boxes = st.tuples(st.floats(-100, 100), st.floats(-100, 100), st.floats(1, 100), st.floats(1, 100))
-
-
-@given(boxes, boxes)
-def test_overlap_is_symmetric_and_a_share(a, b):
-    assert overlap(a, b) == pytest.approx(overlap(b, a))
-    assert 0.0 <= overlap(a, b) <= 1.0 + 1e-9
-    assert overlap(a, a) == pytest.approx(1.0)
-
-
-@given(st.lists(st.tuples(boxes, st.floats(0, 1)), max_size=12))
-def test_distinct_faces_do_not_overlap_and_leave_none_out(found):
-    faces = [Face(box, score, np.zeros((5, 2), np.float32)) for box, score in found]
-    kept = distinct(faces)
-    assert all(overlap(a.box, b.box) < 0.3 for i, a in enumerate(kept) for b in kept[:i])
-    for face in faces:
-        assert any(other is face or overlap(face.box, other.box) >= 0.3 for other in kept)
-    areas = [face.box[2] * face.box[3] for face in kept]
-    assert areas == sorted(areas, reverse=True)
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'longest_side_px': 10},
+        {'smallest_face': 1.5},
+        {'size_step': 1.0},
+        {'min_neighbours': 0},
+        {'min_score': -1.0},
+        {'rolls_deg': (200.0,)},
+    ],
+)
+def test_cascade_settings_out_of_range_say_so(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        CascadeSettings(**change)

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facefusion_ros.faces.cascade import overlap
 from facefusion_ros.faces.decoders import (
     DECODERS,
     retinaface,
@@ -15,6 +14,7 @@ from facefusion_ros.faces.decoders import (
     yolov8_face,
     yunet,
 )
+from facefusion_ros.faces.head import overlap
 
 # Width and height of the input: not square, and no side a multiple of the other.
 SIZE = (160, 96)

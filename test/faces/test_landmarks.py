@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from facefusion_ros.engines.engine import EngineError, TensorSpec
 from facefusion_ros.engines.ort import OrtEngine
-from facefusion_ros.faces.cascade import box_around
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.head import box_around
 from facefusion_ros.faces.landmarks import LandmarkNetwork, five, peaks
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.tiny import write_tiny

@@ -8,10 +8,10 @@ import pytest
 
 from facefusion_ros.engines.engine import EngineError, TensorSpec
 from facefusion_ros.engines.ort import OrtEngine
-from facefusion_ros.faces.cascade import box_around
 from facefusion_ros.faces.decoders import DECODERS
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.finder import FaceFinder
+from facefusion_ros.faces.head import box_around
 from facefusion_ros.faces.network import NetworkDetector, NetworkSettings
 from facefusion_ros.faces.tensors import PictureTensor
 from facefusion_ros.models.entry import Preprocessing

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as npst
 from facefusion_ros.engines.engine import EngineError, TensorSpec
 from facefusion_ros.engines.ort import OrtEngine
 from facefusion_ros.faces.alignment import ARCFACE_112
-from facefusion_ros.faces.cascade import STILL, CascadeDetector, box_around
 from facefusion_ros.faces.face import Face
+from facefusion_ros.faces.head import box_around
 from facefusion_ros.faces.recognition import (
     IdentityError,
     Recogniser,
@@ -19,6 +19,7 @@ from facefusion_ros.faces.recognition import (
     mean_identity,
     save_identity,
 )
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.tiny import write_tiny
 
@@ -84,7 +85,7 @@ def test_the_recogniser_is_given_the_aligned_crop(portrait):
 
 
 def test_pictures_of_one_face_have_one_identity(recogniser, portrait):
-    detector = CascadeDetector(STILL)
+    detector = load_detector()
     pictures = [portrait.picture(size)[0] for size in (50, 80)]
     each = [recogniser.embedding(pixels, largest_face(pixels, detector, 'portrait.png')) for pixels in pictures]
     identity = mean_identity(each)
@@ -98,10 +99,10 @@ def test_of_several_faces_the_largest_is_taken_and_none_is_named(portrait):
     pixels = np.full((480, 640, 3), 90, np.uint8)
     portrait.paste(pixels, 20, 60, scale=1.2)
     truth = portrait.paste(pixels, 260, 60, scale=1.9)
-    face = largest_face(pixels, CascadeDetector(STILL), 'two.png')
+    face = largest_face(pixels, load_detector(), 'two.png')
     assert np.abs(face.landmarks - truth).max() < 0.2 * np.hypot(*(truth[1] - truth[0]))
     with pytest.raises(IdentityError, match=r'no face in empty\.png: use'):
-        largest_face(np.full((200, 200, 3), 90, np.uint8), CascadeDetector(STILL), 'empty.png')
+        largest_face(np.full((200, 200, 3), 90, np.uint8), load_detector(), 'empty.png')
 
 
 finite = npst.arrays(np.float32, 512, elements=st.floats(-10, 10, width=32)).filter(lambda a: np.linalg.norm(a) > 0.1)

@@ -19,9 +19,9 @@ from facefusion_ros.engines.ort import OrtEngine, OrtSettings
 from facefusion_ros.engines.stored import load_stored
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.alignment import apply, invert
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.recognition import IdentityError, Recogniser, load_identity, mean_identity, save_identity
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.models.entry import ModelError, Role
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.store import Store
@@ -85,7 +85,7 @@ def photo():
 
 @pytest.fixture(scope='module')
 def face(photo):
-    return replace(CascadeDetector(STILL).detect(photo)[0], track_id=1)
+    return replace(load_detector().detect(photo)[0], track_id=1)
 
 
 @pytest.fixture(scope='module')
@@ -339,7 +339,7 @@ def identity_of(maker, *files):
     """The mean identity of pictures' faces, by hand."""
     recogniser = maker('cleo', model='inswapper')._identities.recogniser('a test')
     pictures = [cv2.imread(str(file)) for file in files]
-    return mean_identity([recogniser.embedding(p, CascadeDetector(STILL).detect(p)[0]) for p in pictures])
+    return mean_identity([recogniser.embedding(p, load_detector().detect(p)[0]) for p in pictures])
 
 
 @pytest.mark.parametrize('model', ['inswapper', 'blendswap', 'uniface'])

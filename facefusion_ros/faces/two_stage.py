@@ -1,0 +1,115 @@
+"""Faces that a detector proposes and a network of landmarks looks at closely."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facefusion_ros.errors import require
+from facefusion_ros.faces.head import box_around, distinct, overlap
+from facefusion_ros.faces.landmarks import five
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facefusion_ros.faces.detector import Detector
+    from facefusion_ros.faces.face import Face
+    from facefusion_ros.faces.landmarks import LandmarkNetwork
+
+# A proposal that overlaps a face by more than this (intersection over union) is that face: it needs no second look.
+_SEEN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStageSettings:
+    """What counts as a face; what counts as a proposal is the detector's."""
+
+    most_proposals: int = 12
+    """Proposals that are looked at in one picture, the best first."""
+    looks: int = 2
+    """Crops of a new face: the second one is aligned by what was seen in the first."""
+    first_chance: float = 0.2
+    """Least chance of a face in any but the last crop."""
+    min_chance: float = 0.5
+    """Least chance of a face in the last crop, and of a known one that is looked at again."""
+    min_score: float = 0.45
+    """Least geometric mean of the detector's score and that chance, which is the face's score."""
+    sure_score: float = 0.65
+    """A face with this score is there, as far as one picture tells."""
+
+    def __post_init__(self) -> None:
+        """Raise SettingError where a setting is out of range."""
+        require(
+            self,
+            {
+                'most_proposals must be 1 or more': self.most_proposals >= 1,
+                'looks must be 1 or more': self.looks >= 1,
+                **{
+                    f'{name} must be 0 to 1': 0 <= getattr(self, name) <= 1
+                    for name in ('first_chance', 'min_chance', 'min_score', 'sure_score')
+                },
+            },
+        )
+
+
+class TwoStageDetector:
+    """Finds faces in single pictures by a detector, and looks at each with a network of landmarks; see ``Detector``.
+
+    Where the network tells whether there is a face at all (``LandmarkNetwork.judges``), it decides what is one, and the
+    detector only proposes; else it gives the detector's finds its landmarks. Used by one thread.
+    """
+
+    def __init__(
+        self, detector: Detector, landmarks: LandmarkNetwork, settings: TwoStageSettings | None = None
+    ) -> None:
+        """Take both; where the network judges, the detector should propose what it is not sure of."""
+        self.settings = settings or TwoStageSettings()
+        self._detector, self._landmarks = detector, landmarks
+
+    @property
+    def sure_score(self) -> float:
+        """See ``Detector``."""
+        return self.settings.sure_score if self._landmarks.judges else self._detector.sure_score
+
+    @property
+    def again_is_cheap(self) -> bool:
+        """See ``Detector``."""
+        return self._landmarks.judges or self._detector.again_is_cheap
+
+    def detect(self, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
+        """Find the faces of a (H, W, 3) BGR picture, largest first. Raises as the detector does."""
+        proposed = self._detector.detect(pixels)
+        if not self._landmarks.judges:
+            return tuple(self._landmarks.refine(pixels, face) for face in proposed)
+        settings = self.settings
+        found: list[Face] = []
+        for face in sorted(proposed, key=lambda face: -face.score)[: settings.most_proposals]:
+            if all(overlap(face.box, other.box) < _SEEN for other in found):
+                seen = self._look(pixels, face, settings.looks)
+                if seen is not None and seen.score >= settings.min_score:
+                    found.append(seen)
+        return distinct(found)
+
+    def again(self, pixels: NDArray[np.uint8], face: Face) -> Face | None:
+        """Look for a face where one is expected: by its landmarks, else as the detector does."""
+        if self._landmarks.judges:
+            return self._look(pixels, face, 1)
+        seen = self._detector.again(pixels, face)
+        return None if seen is None else self._landmarks.refine(pixels, seen)
+
+    def _look(self, pixels: NDArray[np.uint8], face: Face, looks: int) -> Face | None:
+        """Return the face with its landmarks, the head around them and its score; None where there is no face."""
+        chance = 0.0
+        for left in reversed(range(looks)):
+            try:
+                points, chance = self._landmarks.points(pixels, face)
+                landmarks = five(points).astype(np.float32)
+                face = replace(face, box=box_around(landmarks), landmarks=landmarks)
+            except ValueError:  # landmarks that are those of no face
+                return None
+            if chance < (self.settings.first_chance if left else self.settings.min_chance):
+                return None
+        return replace(face, score=math.sqrt(face.score * chance))
