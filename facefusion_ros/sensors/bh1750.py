@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from facefusion_ros.sensors.bus import Saturated, SensorError, Stalled
+from facefusion_ros.sensors.bus import Saturated, SensorError, SettingsLost, Stalled
 from facefusion_ros.sensors.chip import LightReading
 from facefusion_ros.sensors.photometer import Range, choose_range, variance_of
 
@@ -34,6 +34,8 @@ _DEFAULT_MEASUREMENT_TIME = 69
 _SECONDS_PER_STEP = 1.740e-3
 _FASTEST, _SLOWEST = 0.8, 1.5
 """A conversion of 120 ms typically takes 180 ms at most."""
+_TOO_SOON = 0.6
+"""No result comes before this part of a conversion unless the chip has lost its measurement time."""
 _POLL = 0.06
 """Part of a conversion."""
 _LOST_AFTER_S = 1.0
@@ -47,6 +49,10 @@ TOLERANCE = 0.2
 
 
 def _range(measurement_time: int, low: float, high: float) -> Range:
+    time_opcodes = (
+        _MEASUREMENT_TIME_HIGH_BITS | measurement_time >> 5,
+        _MEASUREMENT_TIME_LOW_BITS | measurement_time & 0x1F,
+    )
     return Range(
         sensitivity=_COUNTS_PER_LUX * measurement_time / _DEFAULT_MEASUREMENT_TIME,
         integration_s=_SECONDS_PER_STEP * measurement_time,
@@ -57,8 +63,7 @@ def _range(measurement_time: int, low: float, high: float) -> Range:
             (opcode, 0)
             for opcode in (
                 _POWER_ON,
-                _MEASUREMENT_TIME_HIGH_BITS | measurement_time >> 5,
-                _MEASUREMENT_TIME_LOW_BITS | measurement_time & 0x1F,
+                *2 * time_opcodes,  # in case that one is garbled: nothing tells which time is in use
                 _ONCE_HIGH_RESOLUTION,
             )
         ),
@@ -80,10 +85,12 @@ class Bh1750:
 
     - The opcode that begins a measurement is written once and then only data is read: writing it again, as reading "a
       register" would, starts the measurement anew.
-    - An answer that was cut short ends with ones. One that happens to end so must be confirmed in another range.
-    - The chip does not tell when a measurement ends. It is polled; a changed number dates the end. A number that stays
+    - An answer that was cut short ends with ones. One that goes on ending so must be confirmed in another range.
+    - The chip does not tell when a measurement ends. It is polled; a changed number dates the end, and one that has
+      changed too soon is of a chip that has lost its settings. A number that stays
       the same may be a light that stays the same, or a chip that has stopped: a measurement in another range tells.
     - A chip that lost its power for a moment shows 0. That is believed when it has come three times.
+    - Nor can an answer be checked by anything but itself: it must come three times.
     - A setting that was garbled on the wire cannot be seen. A reading far from the one before is held back until the
       next has confirmed it.
     """
@@ -135,11 +142,16 @@ class Bh1750:
             return []
         if now_ns < self._due_ns:
             return []
-        count = int.from_bytes(self._bus.read_surely(self._address, (b'', 2)), 'big')
-        changed = self._known and count != self._last
+        count = int.from_bytes(self._bus.read_surely(self._address, (b'', 2), agreeing=3), 'big')
+        changed = self._known and count != self._last and not _perhaps_cut_short(count)
+        if changed and elapsed_ns < _FASTEST * conversion_ns:
+            self._measuring = False
+            raise SettingsLost(
+                f'the BH1750 at {self._where} has measured for less time than it was told: look for a weak supply'
+            )
         if not changed and elapsed_ns < _SLOWEST * conversion_ns:
             self._polled_ns = now_ns
-            self._due_ns = now_ns + round(_POLL * conversion_ns)
+            self._due_ns = max(now_ns + round(_POLL * conversion_ns), self._begun_ns + round(_FASTEST * conversion_ns))
             return []
         end_ns = self._begun_ns + conversion_ns
         if changed:
@@ -156,7 +168,7 @@ class Bh1750:
     def _ended(self, count: int, middle_ns: int) -> list[LightReading]:
         doubted, self._doubted = self._doubted, None
         repeated, self._last = count == self._last, count
-        cut_short = count < _FULL_COUNT and count & 0xFF == 0xFF  # or it is so by chance
+        cut_short = count < _FULL_COUNT and _perhaps_cut_short(count)
         self._known = count < _FULL_COUNT and not cut_short
         if doubted is not None:
             lux = min(count, _FULL_COUNT) / self.range.sensitivity
@@ -197,7 +209,7 @@ class Bh1750:
         if _near(odd.lux, reading.lux):
             self._trusted = reading
             return [odd, reading]
-        if before is not None and min(before.lux, reading.lux) <= odd.lux <= max(before.lux, reading.lux):
+        if before is not None and _between(before.lux, odd.lux, reading.lux):
             self._trusted, self._odd = odd, reading
             return [odd]
         if before is not None and _near(before.lux, reading.lux):
@@ -225,12 +237,22 @@ class Bh1750:
         for opcode, _ in self.range.begin:
             self._bus.write(self._address, (opcode,))
         self._begun_ns = self._polled_ns = self._clock()
-        self._due_ns = self._begun_ns + round(_FASTEST * self.range.integration_s * 1e9)
+        self._due_ns = self._begun_ns + round(_TOO_SOON * self.range.integration_s * 1e9)
         self._measuring = True
 
     @property
     def _where(self) -> str:
         return f'{self._address:#04x} on {self._bus.path}'
+
+
+def _between(before_lux: float, lux: float, after_lux: float) -> bool:
+    """Whether light has passed through a value, and not been counted twice, as in the chip's mode beside ours."""
+    twice = _near(lux, 2.0 * before_lux) or _near(lux, 2.0 * after_lux)
+    return min(before_lux, after_lux) <= lux <= max(before_lux, after_lux) and not twice
+
+
+def _perhaps_cut_short(count: int) -> bool:
+    return count & 0xFF == 0xFF
 
 
 def _near(one_lux: float, other_lux: float) -> bool:

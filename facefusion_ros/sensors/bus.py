@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SYSFS_DEVICES = Path('/sys/bus/i2c/devices')
 _BUSY_RETRIES = 3
-_MOST_READS = 5
+_MOST_DISAGREEING = 3
 
 
 class Remedy(Enum):
@@ -213,23 +213,24 @@ class Bus:
         self._transfer(address, i2c_msg.write(address, data), answer)
         return bytes(answer)
 
-    def read_surely(self, address: int, *questions: tuple[bytes, int]) -> bytes:
-        """Write and read, perhaps several times, until two answers in a row are the same.
+    def read_surely(self, address: int, *questions: tuple[bytes, int], agreeing: int = 2) -> bytes:
+        """Write and read, several times, until so many answers in a row are the same.
 
         I2C has no checksum, and a chip may change its registers between two bytes; both show here. For chips that are
         asked for little.
 
         :param questions: bytes to write, perhaps none, and number of bytes to read then; all are asked again together.
         :return: the bytes of all answers.
-        :raises Garbled: no two answers agree; and SensorError as the others.
+        :raises Garbled: the answers do not agree; and SensorError as the others.
         """
-        last = None
-        for _ in range(_MOST_READS):
+        last, same = None, 0
+        for _ in range(agreeing + _MOST_DISAGREEING):
             answer = b''.join(
                 self.write_read(address, data, length) if data else self.read(address, length)
                 for data, length in questions
             )
-            if answer == last:
+            same = same + 1 if answer == last else 1
+            if same == agreeing:
                 return answer
             last = answer
         raise Garbled(

@@ -126,6 +126,8 @@ class Photometer(ABC):
     """Register, and what its bits (mask and value) hold when a measurement has ended; None where nothing tells."""
     DATA: ClassVar[tuple[tuple[int, int], ...]]
     """First registers of the result and numbers of bytes to read there."""
+    AGREEING: ClassVar[int] = 2
+    """How many times in a row an answer must come."""
     SLEEP: ClassVar[Settings]
     """Puts the chip to sleep."""
     WAKE_S: ClassVar[float] = 0.0
@@ -279,7 +281,11 @@ class Photometer(ABC):
         if index != self._index:
             self._settled = False
             self._index = index
-        for register, value in (*self.range.before, *self.range.begin):
+        for register, value in self.range.before:
+            self._write(register, value)
+        if not any(self._written().values()):  # as registers read that do not exist: what stands there before tells
+            self._check(dict(self.range.before))
+        for register, value in self.range.begin:
             self._write(register, value)
         self._begun_ns = self._clock()
         self._check()
@@ -311,9 +317,13 @@ class Photometer(ABC):
         answer = self._bus.write_read(self._address, (self.COMMAND | register,), self.WIDTH)
         return int.from_bytes(answer, self.ORDER) & mask == ended
 
-    def _check(self) -> None:
+    def _written(self) -> dict[int, int]:
+        """Return what the registers hold while the chip measures."""
+        return dict((*self.range.before, *self.range.begin))
+
+    def _check(self, written: dict[int, int] | None = None) -> None:
         """Compare the registers with what was written; raises ChipReset or SettingsLost."""
-        for register, value in dict((*self.range.before, *self.range.begin)).items():
+        for register, value in (self._written() if written is None else written).items():
             bits = dict(self.CHECKED).get(register, -1)
             found = int.from_bytes(self._read((register, self.WIDTH)), self.ORDER)
             if (found ^ value) & bits:
@@ -332,4 +342,4 @@ class Photometer(ABC):
 
     def _read(self, *registers: tuple[int, int]) -> bytes:
         questions = ((bytes((self.COMMAND | register,)), length) for register, length in registers)
-        return self._bus.read_surely(self._address, *questions)
+        return self._bus.read_surely(self._address, *questions, agreeing=self.AGREEING)

@@ -10,20 +10,27 @@ import errno
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from facefusion_ros.sim.i2c import EmulatedChip, Message, Onward, Trouble
 
-    Scenario: TypeAlias = Callable[[float, float], 'Trouble']
-    """Makes what goes wrong from one time to another."""
+    class Scenario(Protocol):
+        """Makes what goes wrong from one time to another."""
+
+        def __call__(self, begin_s: float, end_s: float, seed: int = 0) -> Trouble:
+            """Make it; times are those of the adapter's clock."""
+
     Kind: TypeAlias = Callable[[Message, EmulatedChip | None, Onward, Random], bytes]
     """Carries one message, wrongly; its name is the fault's. OSError where the transfer fails."""
 
 _ALWAYS = float('inf')
+_SOME = 0.05
+"""Part of the transactions."""
 
 
 def _failure(number: int) -> OSError:
@@ -192,6 +199,8 @@ class RandomFaults:
     end_s: float = _ALWAYS
     struck: Counter[str] = field(default_factory=Counter)
     """How many transactions each kind has struck, by its name."""
+    struck_s: list[float] = field(default_factory=list)
+    """When each was struck."""
     _rng: Random = field(init=False, repr=False)
     _transaction: int = -1
     _kind: Kind | None = None
@@ -208,6 +217,7 @@ class RandomFaults:
             self._kind = self._rng.choice(self.kinds) if self._rng.random() < self.rate else None
             if self._kind is not None:
                 self.struck[self._kind.__name__] += 1
+                self.struck_s.append(message.time_s)
         return onward(message, chip) if self._kind is None else self._kind(message, chip, onward, self._rng)
 
 
@@ -270,31 +280,24 @@ def _flipped(data: bytes, rng: Random) -> bytes:
     return bytes(value ^ (1 << bit % 8 if index == bit // 8 else 0) for index, value in enumerate(data))
 
 
-def _lasting(kind: Kind, most: int | None = None) -> Scenario:
-    return lambda begin_s, end_s: Fault(kind, begin_s=begin_s, end_s=end_s, most=most)
+def _scenarios() -> Iterator[tuple[str, Scenario]]:
+    for kind in ANY:
+        name = kind.__name__
+        yield name, partial(_fault, kind, most=None)
+        yield f'one_{name}', partial(_fault, kind, most=1)
+        yield f'some_{name}', partial(_some, kind)
 
 
-def _now_and_then(kind: Kind, rate: float) -> Scenario:
-    return lambda begin_s, end_s: RandomFaults(rate, seed=5, kinds=(kind,), begin_s=begin_s, end_s=end_s)
+def _fault(kind: Kind, begin_s: float, end_s: float, seed: int = 0, *, most: int | None) -> Fault:
+    return Fault(kind, begin_s=begin_s, end_s=end_s, most=most, seed=seed)
 
 
-SCENARIOS: dict[str, Scenario] = {
-    'address nack': _lasting(address_nack),
-    'address nack of a Pi': _lasting(address_nack_of_a_pi),
-    'data nack': _lasting(data_nack),
-    'arbitration lost': _lasting(arbitration_lost),
-    'bus busy': _lasting(bus_busy),
-    'time-out': _lasting(timed_out),
-    'adapter error': _lasting(adapter_error),
-    'time-out after all': _lasting(timed_out_after_all),
-    'short answers': _lasting(short_answer),
-    'some short answers': _now_and_then(short_answer, 0.05),
-    'bits flipped in answers': _lasting(answer_bit_flipped),
-    'some bits flipped in answers': _now_and_then(answer_bit_flipped, 0.05),
-    'bits flipped in writes': _lasting(written_bit_flipped),
-    'some bits flipped in writes': _now_and_then(written_bit_flipped, 0.05),
-    'everything stale': _lasting(stale_answer),
-    'silent reset': _lasting(power_glitch, most=1),
-    'resets again and again': _now_and_then(power_glitch, 0.02),
-}
-"""What any chip may meet: a name, and what goes wrong from one time to another, seconds of the adapter's clock."""
+def _some(kind: Kind, begin_s: float, end_s: float, seed: int = 0) -> RandomFaults:
+    return RandomFaults(_SOME, seed, (kind,), begin_s=begin_s, end_s=end_s)
+
+
+SCENARIOS: dict[str, Scenario] = dict(_scenarios())
+"""What any chip may meet: a name, and what goes wrong from one time to another, seconds of the adapter's clock.
+
+Each of ``ANY``: in every message, in one, and in one transaction of twenty.
+"""

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _POINTS = 16
+_REMEMBERED = 200_000
 
 
 class EmulatedLightChip(ABC):
@@ -41,6 +43,10 @@ class EmulatedLightChip(ABC):
         self.address = address
         self.stuck = False
         """While true, conversions end without a new result."""
+        self.stopped = False
+        """While true, conversions do not end."""
+        self.measured: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        """Middles of the last integrations that gave a result, nanoseconds, and the mean illuminance, lux."""
         self._lux = lux
         self._clock = clock
         self._sensitivity = sensitivity
@@ -114,7 +120,7 @@ class EmulatedLightChip(ABC):
             if now_ns < self._booted_ns:
                 raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
             self._booted_ns = None
-        if self._begin_ns is None:
+        if self._begin_ns is None or self.stopped:
             return
         wake_s, integration_s = (seconds / (1.0 + self._clock_error) for seconds in self._timing())
         ended = int(((now_ns - self._begin_ns) * 1e-9 - wake_s) / integration_s)
@@ -127,4 +133,7 @@ class EmulatedLightChip(ABC):
             return
         first_s = self._begin_ns * 1e-9 + wake_s + (ended - 1) * integration_s
         times = first_s + (np.arange(_POINTS) + 0.5) / _POINTS * integration_s
-        self._convert(float(np.mean([self._lux(each) for each in times.tolist()])), first_s + integration_s / 2.0)
+        lux = float(np.mean([self._lux(each) for each in times.tolist()]))
+        middle_s = first_s + integration_s / 2.0
+        self.measured.append((round(middle_s * 1e9), lux))
+        self._convert(lux, middle_s)

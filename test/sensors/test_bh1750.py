@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from facefusion_ros.sensors.bh1750 import ADDRESS, RANGES, Bh1750
 from facefusion_ros.sensors.bus import Bus, NobodyAnswers, Saturated
 from facefusion_ros.sensors.photometer import choose_range
+from facefusion_ros.sensors.sampling import SamplingLoop
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.faults import SilentReset
+from facefusion_ros.sim.faults import Fault, SilentReset, at_registers, power_glitch
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 HIGHEST_LUX = 121_000.0
@@ -138,13 +139,57 @@ def test_a_slow_or_fast_chip_is_not_read_before_it_is_done(world, read_for, cloc
                 assert reading.lux == pytest.approx(expected, abs=1.0)
 
 
-def test_a_brown_out_gives_no_false_darkness(world, read_for, make_clock):
-    at_s = make_clock.START_NS * 1e-9 + 2.0
+@pytest.fixture(scope='module')
+def looped_for():
+    """Let a loop read the driver for a time; what it gave and what it counted."""
+
+    def run(w, seconds):
+        readings = []
+        loop = SamplingLoop(w.driver, readings.extend)
+        end_s = w.clock.elapsed_s + seconds
+        while w.clock.elapsed_s < end_s:
+            w.clock.sleep(max(loop.step(), 2e-4))
+        return readings, loop.counters.errors
+
+    return run
+
+
+@pytest.mark.parametrize('part', [0.0, 0.2, 0.4, 0.6, 0.8])
+def test_a_brown_out_gives_no_false_darkness(world, looped_for, make_clock, part):
+    at_s = make_clock.START_NS * 1e-9 + 2.0 + 0.13 * part
     with world(lambda _: 300.0, [SilentReset(ADDRESS, at_s)]) as w:
-        readings = [r for given in read_for(w.driver, w.clock, 5.0) for r in given]
+        readings, _ = looped_for(w, 5.0)
         assert {round(r.lux) for r in readings} == {300}
         gap_s = np.diff([r.stamp_ns for r in readings]).max() * 1e-9
-        assert gap_s < 0.6
+        assert gap_s < 0.8
+
+
+def test_a_chip_that_has_lost_its_measurement_time_is_told_by_its_haste(world, looped_for):
+    """Its power fails just before it is told to measure: 69 steps instead of 254, and numbers 3.7 times too small."""
+    with world(lambda t_s: 30.0 + 3.0 * t_s, [Fault(at_registers(power_glitch, [0x20]), begin_s=2.0)]) as w:
+        w.adapter.faults[0].begin_s += w.clock.START_NS * 1e-9
+        readings, errors = looped_for(w, 6.0)
+        assert len(readings) > 3
+        assert {
+            r.lux == pytest.approx(30.0 + 3.0 * w.clock.since_start(r.stamp_ns * 1e-9), abs=2.0) for r in readings
+        } == {True}
+        assert errors['SettingsLost'] > 2
+
+
+def test_light_counted_twice_is_not_taken_for_light_that_passes(world, looped_for, make_clock):
+    """A garbled opcode makes it measure in its other mode, which counts twice, just as the light changes."""
+
+    def in_the_other_mode(message, chip, onward, _rng):
+        return onward(message.replaced(data=b'\x21') if message.data == b'\x20' else message, chip)
+
+    start_s = make_clock.START_NS * 1e-9
+    for step in range(12):
+        fault = Fault(in_the_other_mode, begin_s=start_s + 2.0 + 0.01 * step, end_s=start_s + 2.13 + 0.01 * step)
+        with world(lambda t_s: 1000.0 if t_s < 2.0 else 150.0, [fault]) as w:
+            readings, _ = looped_for(w, 4.0)
+            told = [r.lux for r in readings if w.clock.since_start(r.stamp_ns * 1e-9) > 2.2]
+            assert len(told) > 5
+            assert max(told) < 160.0
 
 
 def test_real_darkness_is_believed_and_a_brown_out_in_it_ends(world, read_for, make_clock):

@@ -27,11 +27,27 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     bench('transport', 'how long a picture takes from one process to another', 150)
     bench('stages', 'what each stage costs on one thread', 150)
     bench('precision', 'what fp16 and int8 gain, and what they do to a face', 150)
+    sub = bench('faces', 'how well and how fast detectors find faces in photographs')
+    sub.add_argument('--model', action='append', dest='models', default=[], metavar='NAME',
+                     help='a detector of the store, any number of times (beside that of the package)')  # fmt: skip
+    sub.add_argument('--landmarks', default='', metavar='NAME',
+                     help='a network of landmarks for those, or default, or none (none)')  # fmt: skip
+    sub.add_argument('--images', type=Path, metavar='FOLDER',
+                     help='pictures of your own: tells what is found in them (known photographs)')  # fmt: skip
+    sub.add_argument('--accept-noncommercial', action='store_true', help='your use is not commercial')
     sub = bench('inference', 'how fast networks run and start, beside a plain ONNX Runtime loop', 150)
     sub.add_argument('--network', type=Path, action='append', dest='networks', metavar='FILE',
                      help='a file of your own, any number of times (a small network of each role)')  # fmt: skip
     sub.add_argument('--full', action='store_true', help='the large networks that users bring, with random weights')
     sub.add_argument('--runs', type=count, default=1000, metavar='N', help='over how many memory is watched (1000)')
+    sub = bench('sensors', 'how far every sensor can be trusted: true stamps, true values, every fault overcome')
+    sub.add_argument('--chip', action='append', dest='chips', metavar='NAME',
+                     help='a chip, any number of times (all there are drivers for)')  # fmt: skip
+    sub.add_argument('--world', default='', help="what they measure: a world's name or file (one made for the purpose)")
+    sub.add_argument('--seconds', type=count, default=60, metavar='S', help='over how long stamps are compared (60)')
+    sub.add_argument('--transactions', type=count, default=10_000, metavar='N',
+                     help='to do with one fault in a hundred (10000)')  # fmt: skip
+    sub.add_argument('--repeat', type=count, default=1, metavar='N', help='how often each fault is tried (1)')
     sub = bench('alignment', 'how well a persona stays on a face while the camera moves')
     sub.add_argument('--world', default='turning', metavar='NAME', help='name or file of a simulated world (turning)')
     sub.add_argument('--latency', type=float, default=66.0, metavar='MS', dest='latency_ms',
