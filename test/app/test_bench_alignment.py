@@ -100,6 +100,16 @@ def test_the_command(tmp_path, facefusion_process):
     assert 'px p95' in done.out
 
 
+@pytest.mark.parametrize(
+    ('words', 'answer'),
+    [(('--latency', 'nan'), 'nan is not above 0'), (('--world', 'nowhere'), "no world is named 'nowhere'")],
+)
+def test_mistakes_on_the_command_line(words, answer, facefusion_process):
+    done = facefusion_process('bench', 'alignment', *words)
+    assert done.code != 0
+    assert answer in done.err
+
+
 def test_what_cannot_be_measured_says_why(tmp_path):
     """A face that is out of the picture, and too near the camera to ride along at its own pace."""
     content = {

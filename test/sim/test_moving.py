@@ -81,6 +81,18 @@ def test_a_face_before_the_wall_is_seen_from_where_the_camera_is(parallax):
         )
 
 
+def test_a_face_turns_about_its_middle(still):
+    world = replace(
+        still,
+        scene=replace(still.scene, distance_m=2.0, face_at_m=(0.1, -0.05)),
+        face=MovingFace(0.5, motion=Motion(yaw=(Tone(30.0, 1),), roll=(Tone(20.0, 1),))),
+    )
+    middle = np.array([(0.1, -0.05)])
+    np.testing.assert_allclose(world.see_face(middle, 2.5), world.see_face(middle, 0.0), atol=1e-9)
+    np.testing.assert_allclose(world.head.face_corners_m.mean(axis=0), middle[0], atol=1e-9)
+    assert np.abs(world.landmarks_at(2.5) - world.landmarks_at(0.0)).max() > 3.0
+
+
 def test_near_things_move_more_than_far_ones_when_the_camera_moves(still):
     world = replace(
         still,

@@ -28,7 +28,7 @@ def written(tmp_path):
 
 
 def test_every_world_that_ships_loads():
-    assert {'head', 'still', 'shake', 'dark', 'leaving', 'turning', 'parallax', 'riding', 'resting'} <= set(
+    assert {'head', 'still', 'shake', 'dark', 'leaving', 'turning', 'parallax', 'riding', 'resting', 'rolling'} <= set(
         world_names()
     )
     for name in world_names():

@@ -50,10 +50,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument('--repeat', type=count, default=1, metavar='N', help='how often each fault is tried (1)')
     sub = bench('alignment', 'how well a persona stays on a face while the camera moves')
     sub.add_argument('--world', default='turning', metavar='NAME', help='name or file of a simulated world (turning)')
-    sub.add_argument('--latency', type=float, default=66.0, metavar='MS', dest='latency_ms',
+    sub.add_argument('--latency', type=amount, default=66.0, metavar='MS', dest='latency_ms',
                      help='from the frame a face was measured in to the frame on which it is covered (66)')  # fmt: skip
-    sub.add_argument('--seconds', type=float, default=10.0, metavar='S', help='of the world to measure (10)')
-    sub.add_argument('--calibration', type=float, default=10.0, metavar='S', dest='calibration_s',
+    sub.add_argument('--seconds', type=amount, default=10.0, metavar='S', help='of the world to measure (10)')
+    sub.add_argument('--calibration', type=amount, default=10.0, metavar='S', dest='calibration_s',
                      help='how long is learned from before (10)')  # fmt: skip
     bench('roofline', 'how fast networks can be at best on a Jetson, computed and not measured')
 
@@ -63,6 +63,14 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'{text} is too few; give at least 1')
+    return value
+
+
+def amount(text: str) -> float:
+    """Take a quantity above 0 from the command line."""
+    value = float(text)
+    if not 0.0 < value < 3600.0:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0 and below 3600')
     return value
 
 
