@@ -1,0 +1,121 @@
+"""What every camera offers whose exposure can be controlled, and how its settings get to the frames they belong to."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from facefusion_ros.cameras.exposure import Delays
+from facefusion_ros.errors import FacefusionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facefusion_ros.cameras.exposure import Limits, Setting
+    from facefusion_ros.cameras.source import Capture, PictureFormat, Source
+
+
+class ControlError(FacefusionError):
+    """The camera cannot be controlled (any more)."""
+
+
+class ExposureControl(Protocol):
+    """Exposure, gain and perhaps white balance of a camera; used by one thread, ``close`` may come from another."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the camera can do; to be asked once it is open."""
+
+    @property
+    def kelvin_limits(self) -> tuple[float, float] | None:
+        """Lowest and highest colour temperature to balance white for; None where the camera has no such control."""
+
+    def open(self) -> None:
+        """Find the camera and change nothing; raises ControlError."""
+
+    def take_over(self) -> None:
+        """Switch the camera's own automatic exposure off; raises ControlError."""
+
+    def read(self) -> Setting:
+        """Return exposure and gain as they are set; NaN what the camera chooses itself. Raises ControlError."""
+
+    def apply(self, setting: Setting) -> None:
+        """Set exposure and gain to what is nearest within the camera's limits; raises ControlError."""
+
+    def balance(self, kelvin: float) -> None:
+        """Balance white for light of this colour temperature; raises ControlError."""
+
+    def close(self) -> None:
+        """Undo ``take_over``, as far as the camera still answers, and let go of it. May be called twice."""
+
+
+class Readback:
+    """What frames were taken with, by a control that only tells what was set last.
+
+    It is asked once per frame; what it tells is true of a later frame, by the delays.
+    """
+
+    def __init__(self, delays: Delays | None = None) -> None:
+        self._delays = delays or Delays()
+        self._told: deque[tuple[int, Setting]] = deque(maxlen=8)
+
+    def of_frame(self, sequence: int, set_now: Setting) -> tuple[float, float]:
+        """Return exposure time (s) and gain of the frame that has just come; NaN as long as they cannot be known.
+
+        :param sequence: number of the frame, with gaps where the camera or its driver dropped some.
+        :param set_now: what the control tells now, while the next frame is exposed.
+        """
+        if self._told and sequence < self._told[-1][0]:  # the camera counts anew
+            self._told.clear()
+        self._told.append((sequence + 1, set_now))
+        exposure = self._written_by(sequence - self._delays.exposure_frames)
+        gain = self._written_by(sequence - self._delays.gain_frames)
+        return (exposure.exposure_s if exposure else math.nan), (gain.gain if gain else math.nan)
+
+    def _written_by(self, sequence: int) -> Setting | None:
+        return next((setting for number, setting in reversed(self._told) if number <= sequence), None)
+
+
+class SourceWithSettings:
+    """A ``Source`` whose captures tell exposure and gain, read back from the camera's controls.
+
+    Nothing is set here. Where the camera has no such controls, its pictures come without, as before.
+    """
+
+    def __init__(self, source: Source, control: ExposureControl, delays: Delays | None = None) -> None:
+        self.source = source
+        self._control = control
+        self._delays = delays
+        self._tells = False
+
+    def open(self) -> PictureFormat:
+        """Open the source, and the controls if there are any; raises SourceLost."""
+        form = self.source.open()
+        self._readback, self._sequence = Readback(self._delays), -1
+        try:
+            self._control.open()
+            self._tells = True
+        except ControlError:
+            self._tells = False
+        return form
+
+    def capture(self, out: NDArray[np.uint8]) -> Capture:
+        """Wait for the next picture; raises as ``Source.capture``."""
+        capture = self.source.capture(out)
+        self._sequence += 1 + capture.dropped
+        if self._tells:
+            try:
+                exposure_s, gain = self._readback.of_frame(self._sequence, self._control.read())
+            except ControlError:
+                self._tells = False
+            else:
+                return replace(capture, exposure_s=exposure_s, gain=gain)
+        return capture
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.source.close()
+        self._control.close()

@@ -1,0 +1,276 @@
+"""V4L2 controls: the structures as the kernel's headers have them, and the logic on a device at the ioctl seam."""
+
+import ctypes
+import errno
+import importlib.util
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from facefusion_ros.cameras import v4l2_controls
+from facefusion_ros.cameras.controls import ControlError
+from facefusion_ros.cameras.exposure import Limits, Setting
+from facefusion_ros.cameras.v4l2_controls import Cid, ExtControl, ExtControls, V4l2Device, V4l2ExposureControl
+
+spec = importlib.util.spec_from_file_location('v4l2_device', Path(__file__).with_name('v4l2_device.py'))
+fake = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake)
+
+HEADERS = Path('/usr/include/linux')
+
+PROGRAM = r"""
+#include <linux/videodev2.h>
+#include <linux/v4l2-subdev.h>
+#include <stddef.h>
+#include <stdio.h>
+#define SHOW(name, value) printf("%s %lld\n", name, (long long)(value))
+#define ID(name) SHOW(#name, V4L2_CID_##name)
+#define PLACE(ours, theirs, field) SHOW(#ours "." #field, offsetof(struct theirs, field))
+int main(void) {
+  SHOW("VIDIOC_G_EXT_CTRLS", VIDIOC_G_EXT_CTRLS);
+  SHOW("VIDIOC_S_EXT_CTRLS", VIDIOC_S_EXT_CTRLS);
+  SHOW("VIDIOC_QUERY_EXT_CTRL", VIDIOC_QUERY_EXT_CTRL);
+  SHOW("VIDIOC_SUBDEV_G_SELECTION", VIDIOC_SUBDEV_G_SELECTION);
+  SHOW("EXPOSURE_MANUAL", V4L2_EXPOSURE_MANUAL);
+  SHOW("TYPE_INTEGER64", V4L2_CTRL_TYPE_INTEGER64);
+  SHOW("_TYPE_CLASS", V4L2_CTRL_TYPE_CTRL_CLASS);
+  SHOW("_FLAG_DISABLED", V4L2_CTRL_FLAG_DISABLED);
+  SHOW("_FLAG_READ_ONLY", V4L2_CTRL_FLAG_READ_ONLY);
+  SHOW("_FLAG_VOLATILE", V4L2_CTRL_FLAG_VOLATILE);
+  SHOW("_FLAG_NEXT", (unsigned)V4L2_CTRL_FLAG_NEXT_CTRL);
+  SHOW("_WHICH_ACTIVE", V4L2_SUBDEV_FORMAT_ACTIVE);
+  SHOW("_TARGET_CROP", V4L2_SEL_TGT_CROP);
+  ID(AUTO_WHITE_BALANCE); ID(EXPOSURE); ID(AUTOGAIN); ID(GAIN); ID(WHITE_BALANCE_TEMPERATURE); ID(EXPOSURE_AUTO);
+  ID(EXPOSURE_ABSOLUTE); ID(EXPOSURE_AUTO_PRIORITY); ID(HBLANK); ID(ANALOGUE_GAIN); ID(PIXEL_RATE);
+  SHOW("ExtControl", sizeof(struct v4l2_ext_control));
+  SHOW("ExtControls", sizeof(struct v4l2_ext_controls));
+  SHOW("QueryExtCtrl", sizeof(struct v4l2_query_ext_ctrl));
+  SHOW("SubdevSelection", sizeof(struct v4l2_subdev_selection));
+  PLACE(ExtControl, v4l2_ext_control, size);
+  PLACE(ExtControl, v4l2_ext_control, value);
+  PLACE(ExtControl, v4l2_ext_control, value64);
+  PLACE(ExtControls, v4l2_ext_controls, count);
+  PLACE(ExtControls, v4l2_ext_controls, error_idx);
+  PLACE(ExtControls, v4l2_ext_controls, request_fd);
+  PLACE(ExtControls, v4l2_ext_controls, controls);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, type);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, name);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, minimum);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, maximum);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, step);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, default_value);
+  PLACE(QueryExtCtrl, v4l2_query_ext_ctrl, flags);
+  PLACE(SubdevSelection, v4l2_subdev_selection, target);
+  SHOW("SubdevSelection.width", offsetof(struct v4l2_subdev_selection, r.width));
+  return 0;
+}
+"""
+
+
+@pytest.mark.skipif(
+    not (shutil.which('gcc') and (HEADERS / 'v4l2-subdev.h').exists()), reason='needs gcc and linux-libc-dev'
+)
+def test_codes_and_structures_are_those_of_the_kernels_headers(tmp_path):
+    (tmp_path / 'show.c').write_text(PROGRAM)
+    subprocess.run(['gcc', '-o', tmp_path / 'show', tmp_path / 'show.c'], check=True)
+    shown = subprocess.run([tmp_path / 'show'], check=True, capture_output=True, text=True).stdout
+    told = {name: int(value) for name, value in (line.split() for line in shown.splitlines())}
+    assert len(told) > 40
+    for name, value in told.items():
+        if name in Cid.__members__:
+            assert Cid[name] == value, name
+            continue
+        kind, _, field = name.partition('.')
+        ours = getattr(v4l2_controls, kind)
+        if field:
+            ours = getattr(ours, field).offset
+        elif isinstance(ours, type):
+            ours = ctypes.sizeof(ours)
+        # The compiler shows ioctl codes as signed or not, by the width of long.
+        assert ours & 0xFFFFFFFF == value & 0xFFFFFFFF, name
+    assert {name for name in told if name in Cid.__members__} == set(Cid.__members__)
+
+
+def test_sizes_are_those_the_codes_tell():
+    """For machines without the headers: the numbers that strace shows."""
+    assert v4l2_controls.VIDIOC_G_EXT_CTRLS == fake.G_EXT
+    assert v4l2_controls.VIDIOC_S_EXT_CTRLS == fake.S_EXT
+    assert v4l2_controls.VIDIOC_QUERY_EXT_CTRL == fake.QUERY_EXT
+    assert v4l2_controls.VIDIOC_SUBDEV_G_SELECTION == fake.SELECTION
+    assert (ctypes.sizeof(ExtControl), ctypes.sizeof(ExtControls)) == (20, 32)
+
+
+@pytest.fixture
+def kernel():
+    return fake.FakeKernel(fake.webcam())
+
+
+@pytest.fixture
+def control(kernel):
+    made = V4l2ExposureControl(V4l2Device('/dev/video9', kernel), unity_gain=16.0)
+    yield made
+    made.close()
+    assert kernel.opened == 0
+
+
+def test_lists_controls_by_the_names_people_know(kernel):
+    device = V4l2Device('/dev/video9', kernel)
+    device.open()
+    device.open()
+    assert kernel.opened == 1
+    names = [each.name for each in device.controls.values()]
+    assert names[:2] == ['brightness', 'white_balance_automatic']
+    assert 'exposure_time_absolute' in names
+    assert 'user_controls' not in names
+    device.close()
+    device.close()
+    with pytest.raises(ControlError, match='is closed'):
+        device.get((Cid.GAIN,))
+
+
+def test_takes_over_and_gives_back(control, kernel):
+    before = {number: knob.value for number, knob in kernel.knobs.items()}
+    control.open()
+    assert control.limits == Limits(pytest.approx(3e-4), pytest.approx(0.2047), 1.0, pytest.approx(255 / 16), 1e-4)
+    assert control.kelvin_limits == (2800, 6500)
+    assert kernel.journal == []
+    control.take_over()
+    assert kernel.journal == [(Cid.EXPOSURE_AUTO, 1), (Cid.EXPOSURE_AUTO_PRIORITY, 0)]
+    control.apply(Setting(0.0101, 2.03))
+    assert kernel.calls[-1] == {Cid.EXPOSURE_ABSOLUTE: 101, Cid.GAIN: 32}  # at once
+    assert control.read() == Setting(pytest.approx(0.0101), 2.0)
+    control.apply(Setting(9.0, 90.0))
+    assert control.read() == Setting(pytest.approx(0.2047), 255 / 16)
+    control.balance(4444.0)
+    control.balance(3000.0)
+    assert kernel.journal[-3:] == [
+        (Cid.AUTO_WHITE_BALANCE, 0),
+        (Cid.WHITE_BALANCE_TEMPERATURE, 4440),
+        (Cid.WHITE_BALANCE_TEMPERATURE, 3000),
+    ]
+    control.close()
+    assert {number: knob.value for number, knob in kernel.knobs.items()} == before
+    assert kernel.journal[-1] == (Cid.EXPOSURE_AUTO, 3)  # last: then the camera goes on by itself
+    control.close()
+
+
+def test_a_source_that_only_reads_changes_nothing(control, kernel):
+    control.open()
+    setting = control.read()
+    assert math.isnan(setting.exposure_s)  # the camera chooses it and does not tell
+    assert setting.gain == 4.0
+    kernel.knobs[Cid.EXPOSURE_ABSOLUTE].flags = fake.VOLATILE
+    control.close()
+    control.open()
+    assert control.read().exposure_s == pytest.approx(0.0156)  # and here it does
+    control.close()
+    assert kernel.journal == []
+
+
+def test_a_gain_in_an_unknown_unit_is_left_alone(kernel):
+    control = V4l2ExposureControl(V4l2Device('/dev/video9', kernel))
+    control.open()
+    control.take_over()
+    limits = control.limits
+    assert (limits.min_gain, limits.max_gain) == (1.0, 1.0)
+    control.apply(Setting(0.02, 4.0))
+    assert math.isnan(control.read().gain)
+    control.close()
+    assert Cid.GAIN not in dict(kernel.journal)
+
+
+def test_an_image_sensor_counts_lines():
+    kernel = fake.FakeKernel(fake.sensor(), '/dev/v4l-subdev0')
+    control = V4l2ExposureControl(V4l2Device('/dev/v4l-subdev0', kernel), gain_code='imx219')
+    control.open()
+    control.take_over()
+    line_s = (1920 + 1528) / 182.4e6
+    assert control.limits == Limits(
+        pytest.approx(4 * line_s), pytest.approx(1759 * line_s), 1.0, pytest.approx(256 / 24), pytest.approx(line_s)
+    )
+    assert control.kelvin_limits is None
+    control.apply(Setting(0.01, 4.0))
+    assert kernel.calls[-1] == {Cid.EXPOSURE: 529, Cid.ANALOGUE_GAIN: 192}
+    assert control.read() == Setting(pytest.approx(529 * line_s), 4.0)
+    with pytest.raises(ControlError, match='has no control white_balance_temperature: it has exposure, vertical_bl'):
+        control.balance(5000.0)
+    control.close()
+    assert kernel.knobs[Cid.EXPOSURE].value == 1600
+
+
+def test_controls_that_are_missing_are_told_with_those_that_are_not():
+    kernel = fake.FakeKernel(fake.webcam()[:3])
+    control = V4l2ExposureControl(V4l2Device('/dev/video9', kernel))
+    with pytest.raises(ControlError) as refusal:
+        control.open()
+    assert str(refusal.value) == (
+        '/dev/video9 has no control exposure_absolute or exposure: it has brightness, white_balance_automatic'
+    )
+    assert kernel.opened == 0
+    with pytest.raises(ControlError, match='is closed'):
+        control.read()
+    bare = V4l2ExposureControl(V4l2Device('/dev/video9', fake.FakeKernel([])))
+    with pytest.raises(ControlError, match='it has none at all'):
+        bare.open()
+
+
+@pytest.mark.parametrize(
+    ('number', 'said'),
+    [
+        (errno.ENOENT, 'there is no camera /dev/video9'),
+        (errno.ENXIO, 'there is no camera /dev/video9'),
+        (errno.EACCES, "no permission to use /dev/video9: 'sudo usermod -aG video $USER'"),
+        (errno.EBUSY, '/dev/video9 is busy'),
+        (errno.EIO, 'open of /dev/video9 failed'),
+    ],
+)
+def test_a_device_that_cannot_be_opened_says_what_helps(kernel, number, said):
+    kernel.open_refusal = number
+    with pytest.raises(ControlError) as refusal:
+        V4l2Device('/dev/video9', kernel).open()
+    assert str(refusal.value).startswith(said)
+    assert '\n' not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ('number', 'said'),
+    [
+        (errno.ENODEV, 'the camera /dev/video9 has gone away: plug it in again'),
+        (errno.EBUSY, '/dev/video9 is busy, exposure_time_absolute, gain cannot be used: end the other program'),
+        (errno.EACCES, '/dev/video9 refuses to use exposure_time_absolute, gain so'),
+        (errno.EIO, 'exposure_time_absolute, gain of /dev/video9 failed'),
+    ],
+)
+def test_a_device_that_fails_later_says_what_helps(control, kernel, number, said):
+    control.open()
+    kernel.refusal = number
+    with pytest.raises(ControlError) as refusal:
+        control.apply(Setting(0.01, 2.0))
+    assert str(refusal.value).startswith(said)
+
+
+def test_a_camera_that_has_gone_is_let_go_of(control, kernel):
+    control.open()
+    control.take_over()
+    kernel.refusal = errno.ENODEV
+    control.close()
+    assert kernel.opened == 0
+
+
+def test_what_is_no_camera_says_so(tmp_path):
+    """With the real kernel: it knows no such request for a file, or for the null device."""
+    (tmp_path / 'video0').touch()
+    for path in (str(tmp_path / 'video0'), os.devnull):
+        with pytest.raises(ControlError, match='is no camera whose controls can be listed'):
+            V4l2Device(path).open()
+    with pytest.raises(ControlError, match='there is no camera'):
+        V4l2Device(str(tmp_path / 'video7')).open()
+
+
+def test_nearest_values():
+    control = v4l2_controls.Control(1, 'x', 1, 2800, 6500, 300, 0, 0)
+    assert [control.nearest(value) for value in (0, 2900, 3000, 6400, 9999)] == [2800, 2800, 3100, 6400, 6400]
