@@ -7,19 +7,30 @@ moves, which only pictures show; and a vehicle that carries both, which the gyro
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facefusion_ros.blending import motion
+from facefusion_ros.blending.coupling import Coupling
+from facefusion_ros.blending.gyro_calibration import Calibration
+from facefusion_ros.blending.pictures import Pictures
+from facefusion_ros.blending.residual import Reference
+from facefusion_ros.blending.self_calibration import SelfCalibration
+from facefusion_ros.blending.smoothing import SmoothingSettings, Steady
+from facefusion_ros.blending.visual_turn import VisualTurn
 from facefusion_ros.errors import require
+from facefusion_ros.faces.alignment import apply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from facefusion_ros.blending.visual_turn import PointMap
     from facefusion_ros.faces.face import Face
     from facefusion_ros.frames.intrinsics import Intrinsics
 
@@ -28,6 +39,16 @@ Rotation = tuple[tuple[float, float, float], tuple[float, float, float], tuple[f
 IDENTITY_MOUNTING: Rotation = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
 """IMU body (REP-103: x forward, y left, z up) to optical frame (x right, y down, z into the picture)."""
 
+Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+MARGIN_NS = 100_000_000
+FORGOTTEN_NS = 1_000_000_000
+"""After this a face is taken for one that was never seen."""
+MAX_TRACKS = 64
+ALIKE_PX = 1.5
+"""Predictions that are no further apart are not both tried."""
+STILL = np.eye(2, 3)
+SMOOTHING = SmoothingSettings()
 _NINE = np.array([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])
 
 
@@ -92,6 +113,19 @@ class Estimate:
     """How much of it each face shows, by track id; 0 for a face that rides along with the camera."""
 
 
+@dataclass(slots=True, eq=False)
+class _Known:
+    """One face: where it was measured last, and what was learned of it."""
+
+    centre: NDArray[np.float64]
+    measured_ns: int
+    coupling: Coupling
+    reference: Reference | None = None
+    reference_ns: int = 0
+    steady: Steady | None = None
+    steady_ns: int = 0
+
+
 class Alignment:
     """Follows faces from the frame they were measured in to any later one, and calibrates gyro to camera meanwhile.
 
@@ -104,7 +138,13 @@ class Alignment:
         self.settings = settings or AlignmentSettings()
         self.camera = camera
         self._rotations = motion.Rotations()
-        self._size = (0, 0)
+        self._pictures = Pictures()
+        self._visual_turn = VisualTurn()
+        self._seen_ns = 0
+        self._known: dict[int, _Known] = {}
+        self._start_settings = self.settings
+        self._start = _given(self.settings)
+        self._self_calibration = SelfCalibration(self._start)
 
     def observe_rotation(self, stamp_ns: int, angular_velocity: ArrayLike) -> None:
         """Take a reading of the gyro, (3,) rad/s in the IMU frame, stamped in the middle of its integration."""
@@ -113,10 +153,24 @@ class Alignment:
     def observe_frame(self, pixels: NDArray[np.uint8], stamp_ns: int, faces: Sequence[Face] = ()) -> None:
         """Look at a frame, once and in the order of the stamps: (height, width, 3) BGR or (height, width) grey, uint8.
 
-        ``faces`` are those known to be in this frame, with ``measured_ns`` equal to the stamp where they were measured
-        in it. What is needed of the pixels is kept in a smaller picture; they may change afterwards.
+        ``faces`` are the newest known, each with the ``measured_ns`` of the frame it was measured in: this one, or an
+        earlier one where finding them takes time. What is needed of the pixels is kept in a smaller picture; they
+        may change afterwards.
         """
-        self._size = (pixels.shape[1], pixels.shape[0])
+        if stamp_ns <= self._seen_ns:
+            self._known.clear()
+            self._visual_turn.reset()
+        picture = self._pictures.keep(pixels, stamp_ns)
+        before_ns, self._seen_ns = self._seen_ns, stamp_ns
+        settings, camera = self.settings, self._camera()
+        if settings.gyro and settings.calibrate and camera is not None and self._rotations.begun:
+            rows = self._to_middle_row(camera, before_ns, stamp_ns)
+            turn = self._visual_turn.advance(picture, faces, camera, rows)
+            if turn is not None:
+                self._calibration()  # starts anew where the settings changed
+                self._self_calibration.add(before_ns, stamp_ns, turn, self._rotations)
+        for face in faces:
+            self._learn(face)
 
     def motion(self, face: Face, stamp_ns: int) -> NDArray[np.float64] | None:
         """(2, 3) affine map from pixels of the frame in which a face was measured to pixels of the frame of that stamp.
@@ -124,45 +178,186 @@ class Alignment:
         It holds on and about the face's landmarks. Both frames were given to ``observe_frame``, else the picture can
         finish nothing; None where nothing is known of the motion: the face is best left where it is.
         """
-        settings, camera, since_ns = self.settings, self.camera, face.measured_ns
-        if not settings.gyro or camera is None or not 0 < since_ns < stamp_ns:
+        settings, since_ns = self.settings, face.measured_ns
+        if not (settings.gyro or settings.flow) or not 0 < since_ns < stamp_ns:
             return None
-        width, height = self._size if self._size[0] else (camera.width, camera.height)
-        offset_ns = round(settings.time_offset_s * 1e9)
-        margin_ns = offset_ns + motion.MAX_GAP_NS
-        stamps_ns, rates = self._rotations.snapshot(since_ns - margin_ns, stamp_ns + margin_ns)
-        optical_rates = (rates - np.asarray(settings.gyro_bias)) @ np.asarray(settings.r_optical_imu).T
+        known = self._learn(face)
         points = _about(face)
-        moved = motion.displaced(
-            points,
-            since_ns,
-            stamp_ns,
-            (stamps_ns - offset_ns, optical_rates),
-            camera.scaled(width, height),
-            motion.Shutter(height, settings.readout_s),
-        )
-        return None if moved is None else motion.affine_between(points, moved)
+        moved = self._turned(points, since_ns, stamp_ns)
+        turned = None if moved is None else motion.affine_between(points, moved)
+        predictions = _predictions(turned, face, known, 1e-9 * (stamp_ns - since_ns), gate=settings.gate)
+        if settings.flow:
+            finished = self._finish(face, known, stamp_ns, predictions)
+            if finished is not None:
+                return finished
+        return None if turned is None else predictions[0]
 
     def steady(self, faces: Sequence[Face], stamp_ns: int) -> tuple[Face, ...]:
         """Return the faces of the frame of that stamp with landmarks freed of their jitter, in the same order.
 
-        The smoothing takes place in a picture that the camera's rotation does not move, so that it need not choose
-        between a face that shakes and one that lags. Call it once per frame, after ``observe_frame``.
+        The smoothing takes place in a picture that neither the camera's rotation nor what the picture shows of the
+        face's own motion moves, so that it need not choose between a face that shakes and one that lags. Call it once
+        per frame, after ``observe_frame``. Faces without a track, or not measured in this frame, stay as they are.
         """
-        return tuple(replace(face) for face in faces)
+        return tuple(self._steadied(face) if face.measured_ns == stamp_ns else face for face in faces)
 
     @property
     def estimate(self) -> Estimate:
         """What is known by now of gyro and camera, and of how much of the camera's rotation is to be seen."""
-        settings = self.settings
+        calibration = self._calibration()
         return Estimate(
-            time_offset_s=settings.time_offset_s,
-            time_offset_sigma_s=np.inf,
-            r_optical_imu=np.asarray(settings.r_optical_imu, np.float64),
-            rotation_sigma_rad=np.inf,
-            gyro_bias=np.asarray(settings.gyro_bias, np.float64),
-            gyro_bias_sigma_rad_s=np.inf,
+            time_offset_s=calibration.time_offset_s,
+            time_offset_sigma_s=calibration.time_offset_sigma_s,
+            r_optical_imu=calibration.r_optical_imu,
+            rotation_sigma_rad=calibration.rotation_sigma_rad,
+            gyro_bias=calibration.gyro_bias,
+            gyro_bias_sigma_rad_s=calibration.gyro_bias_sigma_rad_s,
+            background_coupling=calibration.scale,
+            couplings=MappingProxyType({track_id: known.coupling.share for track_id, known in self._known.items()}),
         )
+
+    def _calibration(self) -> Calibration:
+        given = self.settings
+        if not _same(given, self._start_settings):
+            self._start_settings = given
+            self._start = _given(given)
+            self._self_calibration = SelfCalibration(self._start)
+        return self._self_calibration.calibration if given.calibrate else self._start
+
+    def _camera(self) -> Intrinsics | None:
+        """Return the camera model of frames of the size that is seen."""
+        camera, size = self.camera, self._pictures.frame_size
+        return camera if camera is None or size in {(0, 0), (camera.width, camera.height)} else camera.scaled(*size)
+
+    def _readings(self, begin_ns: int, end_ns: int) -> Readings:
+        """Stamps (n,) of the camera's clock, and rates (n, 3) rad/s in the optical frame, around those two times."""
+        calibration = self._calibration()
+        offset_ns = round(calibration.time_offset_s * 1e9)
+        stamps_ns, rates = self._rotations.snapshot(begin_ns + offset_ns - MARGIN_NS, end_ns + offset_ns + MARGIN_NS)
+        return stamps_ns - offset_ns, (rates - calibration.gyro_bias) @ calibration.r_optical_imu.T
+
+    def _turned(self, points: NDArray[np.float64], since_ns: int, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Where the camera's rotation took points (n, 2); None where it is not known."""
+        camera = self._camera()
+        if camera is None or not self.settings.gyro:
+            return None
+        shutter = motion.Shutter(camera.height, self.settings.readout_s)
+        readings = self._readings(since_ns, stamp_ns)
+        return motion.displaced(points, since_ns, stamp_ns, readings, camera, shutter)
+
+    def _to_middle_row(self, camera: Intrinsics, before_ns: int, stamp_ns: int) -> tuple[PointMap, PointMap] | None:
+        """Return what takes points of two frames to where they are while the middle row is seen; None if not needed."""
+        if not self.settings.readout_s:
+            return None
+        readings = self._readings(before_ns, stamp_ns)
+        if len(readings[0]) == 0:
+            return None
+        shutter = motion.Shutter(camera.height, self.settings.readout_s)
+
+        def at(about_ns: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
+            turns = motion.exponential_maps(motion.angles_about(*readings, about_ns, shutter.delays_s(points[:, 1])))
+            return camera.pixels(np.einsum('nij,nj->ni', turns, camera.rays(points)))
+
+        return partial(at, before_ns), partial(at, stamp_ns)
+
+    def _learn(self, face: Face) -> _Known | None:
+        """Take note of where a face was measured; returns what is known of it, None for one without a track."""
+        if face.track_id == 0 or face.measured_ns <= 0:
+            return None
+        centre = face.landmarks.mean(axis=0).astype(np.float64)
+        known = self._known.get(face.track_id)
+        if known is None or not -FORGOTTEN_NS < face.measured_ns - known.measured_ns < FORGOTTEN_NS:
+            for track_id, other in list(self._known.items()):
+                if face.measured_ns - other.measured_ns > FORGOTTEN_NS or len(self._known) >= MAX_TRACKS:
+                    del self._known[track_id]
+            known = self._known[face.track_id] = _Known(centre, face.measured_ns, Coupling(_width(face)))
+        elif face.measured_ns > known.measured_ns:
+            moved = self._turned(known.centre[None], known.measured_ns, face.measured_ns)
+            turned_px = np.zeros(2) if moved is None else moved[0] - known.centre
+            dt_s = 1e-9 * (face.measured_ns - known.measured_ns)
+            known.coupling.observe(centre - known.centre, turned_px, dt_s, _width(face))
+            known.centre, known.measured_ns = centre, face.measured_ns
+        return known
+
+    def _finish(
+        self, face: Face, known: _Known | None, stamp_ns: int, predictions: Sequence[NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """Find the face in the picture; None where the picture does not tell."""
+        pictures = self._pictures
+        earlier, later = pictures.at(face.measured_ns), pictures.at(stamp_ns)
+        if earlier is None or later is None:
+            return None
+        if known is not None and known.reference is not None and known.reference_ns == face.measured_ns:
+            reference = known.reference
+        else:
+            try:
+                reference = Reference(earlier, pictures.reduce(face.landmarks.astype(np.float64)))
+            except ValueError:
+                return None
+            if known is not None:
+                known.reference, known.reference_ns = reference, face.measured_ns
+        finished = reference.find(later, [pictures.reduced_map(prediction) for prediction in predictions])
+        return None if finished is None else pictures.restored_map(finished.motion)
+
+    def _steadied(self, face: Face) -> Face:
+        known = self._learn(face)
+        if known is None:
+            return face
+        measured = face.landmarks.astype(np.float64)
+        if known.steady is None or not 0 < face.measured_ns - known.steady_ns < FORGOTTEN_NS:
+            known.steady = Steady(measured)
+        else:
+            before = replace(face, landmarks=known.steady.landmarks.astype(np.float32), measured_ns=known.steady_ns)
+            along = self.motion(before, face.measured_ns)
+            expected = known.steady.landmarks if along is None else apply(along, known.steady.landmarks)
+            known.steady.follow(expected, measured, 1e-9 * (face.measured_ns - known.steady_ns), SMOOTHING)
+        known.steady_ns = face.measured_ns
+        return replace(face, landmarks=known.steady.landmarks.astype(np.float32))
+
+
+def _given(settings: AlignmentSettings) -> Calibration:
+    """Return what the settings say of gyro and camera."""
+    return Calibration(
+        settings.time_offset_s,
+        np.asarray(settings.r_optical_imu, np.float64),
+        np.asarray(settings.gyro_bias, np.float64),
+    )
+
+
+def _same(settings: AlignmentSettings, other: AlignmentSettings) -> bool:
+    """Whether both start from the same calibration."""
+    return (settings.r_optical_imu, settings.time_offset_s, settings.gyro_bias, settings.readout_s) == (
+        other.r_optical_imu,
+        other.time_offset_s,
+        other.gyro_bias,
+        other.readout_s,
+    )
+
+
+def _predictions(
+    turned: NDArray[np.float64] | None, face: Face, known: _Known | None, dt_s: float, *, gate: bool
+) -> list[NDArray[np.float64]]:
+    """Affine maps (2, 3) by which a face may have moved, the likeliest first."""
+    predictions = [] if turned is None else [turned]
+    if gate and known is not None:
+        whole = STILL if turned is None else turned
+        centre = face.landmarks.mean(axis=0).astype(np.float64)
+        turned_px = whole[:, :2] @ centre + whole[:, 2] - centre
+        linear = np.eye(2) + min(known.coupling.share, 1.0) * (whole[:, :2] - np.eye(2))
+        went_px = known.coupling.predict_px(turned_px, dt_s)
+        gated = np.column_stack((linear, centre + went_px - linear @ centre))
+        if not predictions or float(np.abs(went_px - turned_px).max()) > ALIKE_PX:
+            predictions.insert(0, gated)
+        else:
+            predictions[0] = gated
+    if not predictions or turned is not None:
+        predictions.append(STILL)
+    return predictions
+
+
+def _width(face: Face) -> float:
+    """Width of a face, pixels, by its landmarks: they are 0.6 of it apart at most."""
+    return max(1.6 * float(np.ptp(face.landmarks, axis=0).max()), 1.0)
 
 
 def _about(face: Face) -> NDArray[np.float64]:

@@ -39,6 +39,11 @@ class Rotations:
         self._count = 0
         self._lock = Lock()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was any reading."""
+        return self._count > 0
+
     def observe(self, stamp_ns: int, angular_velocity: ArrayLike) -> None:
         """Take one reading, (3,) rad/s in the IMU frame; impossible readings and late comers are passed over."""
         rate = np.asarray(angular_velocity, np.float64)
