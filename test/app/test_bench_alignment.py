@@ -82,6 +82,9 @@ def test_jitter_is_the_root_mean_square():
     places = list(100.0 + 0.1 * rng.standard_normal((4000, 5, 2)))
     assert bench._jitter(places) == pytest.approx(0.1 * np.sqrt(2.0), rel=0.02)
     assert bench._jitter(places[:1]) is None
+    wandering = [place + 0.001 * i for i, place in enumerate(places)]
+    assert bench._jitter(wandering) > 1.0
+    assert bench._jitter(wandering, 15) == pytest.approx(0.1 * np.sqrt(2.0), rel=0.08)
 
 
 def test_the_command(tmp_path, facefusion_process):

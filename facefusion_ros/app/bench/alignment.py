@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from facefusion_ros.blending.alignment import Alignment, AlignmentSettings
 from facefusion_ros.faces.alignment import apply
 from facefusion_ros.faces.face import Face
 from facefusion_ros.faces.finder import FaceFinder
+from facefusion_ros.faces.stored import load_detector
 from facefusion_ros.sim.scene import MovingFace
 from facefusion_ros.sim.trajectory import Motion
 from facefusion_ros.sim.world import load_world
@@ -39,6 +41,7 @@ DETECTION_NOISE_PX = 0.5
 EPOCH_NS = 1_700_000_000_000_000_000
 _READ_BEFORE_S = 0.2
 _SETTLED_S = 1.0
+_FAST_S = 0.5
 _HARM_PX = 0.1
 """A frame is harmed where the patch is farther off by more than this than if it had been left where it was."""
 _RIDING = ('none', 'gyro', 'gyro_flow', 'live')
@@ -289,7 +292,6 @@ def _still(given: World, delay: int, count: int) -> dict[str, Any]:
     """Find the face of a still world with the detector, smooth it, move it to the newest frame: how much it shakes."""
     world = still_variant(given)
     matched, live = (_Lane.begin(modes(world)[name], world, delay) for name in ('gyro_flow', 'live'))
-    finder = FaceFinder()
     smooth: dict[int, Face] = {}
     places: dict[str, list[Floats]] = {
         'still_jitter_px': [],
@@ -297,19 +299,22 @@ def _still(given: World, delay: int, count: int) -> dict[str, Any]:
         'still_jitter_detector_px': [],
     }
     settled = round(_SETTLED_S * float(world.camera.rate))
-    for index, pixels, truth in _frames(world, 0, count + settled):
-        now = _face(truth, world.frame_stamp_ns(index, EPOCH_NS))
-        faces = [f for f in finder.find(pixels, now.measured_ns) if _apart(f.landmarks, now) < 0.5 * now.box[2]][:1]
-        matched.observe(pixels, index, faces)
-        steady = matched.alignment.steady(faces, now.measured_ns)
-        older = smooth.pop(index - delay, None)
-        moved = live.show(pixels, index, now.measured_ns, older)
-        if faces:
-            smooth[index] = steady[0]
-        if index >= settled and faces and older is not None:
-            for kept, landmarks in zip(places.values(), (steady[0].landmarks, moved, faces[0].landmarks), strict=True):
-                kept.append(landmarks.astype(np.float64))
-    return {name: _jitter(kept) for name, kept in places.items()}
+    with closing(load_detector(still=False)) as detector:
+        finder = FaceFinder(detector=detector)
+        for index, pixels, truth in _frames(world, 0, count + settled):
+            now = _face(truth, world.frame_stamp_ns(index, EPOCH_NS))
+            faces = [f for f in finder.find(pixels, now.measured_ns) if _apart(f.landmarks, now) < 0.5 * now.box[2]][:1]
+            matched.observe(pixels, index, faces)
+            steady = matched.alignment.steady(faces, now.measured_ns)
+            older = smooth.pop(index - delay, None)
+            moved = live.show(pixels, index, now.measured_ns, older)
+            if faces:
+                smooth[index] = steady[0]
+            if index >= settled and faces and older is not None:
+                for kept, each in zip(places.values(), (steady[0].landmarks, moved, faces[0].landmarks), strict=True):
+                    kept.append(each.astype(np.float64))
+    fast = [_jitter(kept, round(_FAST_S * float(world.camera.rate))) for kept in places.values()]
+    return {name: _jitter(kept) for name, kept in places.items()} | {'still_jitter_fast_px': fast[0]}
 
 
 def _frames(world: World, first: int, count: int) -> Iterator[tuple[int, NDArray[np.uint8], Truth]]:
@@ -326,11 +331,19 @@ def _apart(landmarks: NDArray[Any], face: Face) -> float:
     return float(np.linalg.norm(landmarks - face.landmarks.astype(np.float64), axis=1).mean())
 
 
-def _jitter(places: list[Floats]) -> float | None:
-    """Root mean square of the distance of landmarks (5, 2) from their own mean over time, pixels."""
-    if len(places) < 2:
+def _jitter(places: list[Floats], window: int = 0) -> float | None:
+    """Root mean square of the distance of landmarks (5, 2) from their mean, pixels.
+
+    The mean over all time, so that slow wandering counts too; or over the last so many frames.
+    """
+    if len(places) <= max(1, window):
         return None
-    off = np.array(places) - np.mean(places, axis=0)
+    all_of = np.array(places)
+    if window:
+        sums = np.cumsum(all_of, axis=0)
+        off = all_of[window:] - (sums[window:] - sums[:-window]) / window
+    else:
+        off = all_of - all_of.mean(axis=0)
     return float(np.sqrt((off**2).sum(axis=2).mean()))
 
 
