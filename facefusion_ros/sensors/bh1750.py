@@ -38,6 +38,10 @@ _TOO_SOON = 0.6
 """No result comes before this part of a conversion unless the chip has lost its measurement time."""
 _POLL = 0.06
 """Part of a conversion."""
+_PACE_SLACK = 0.06
+"""By how much of the nominal time a conversion may differ from those before it."""
+_STRAYS = 3
+"""So many in a row show that it was the first that was wrong."""
 _LOST_AFTER_S = 1.0
 _FEW_COUNTS = 2
 _ZEROS_FOR_DARKNESS = 3
@@ -86,13 +90,14 @@ class Bh1750:
     - The opcode that begins a measurement is written once and then only data is read: writing it again, as reading "a
       register" would, starts the measurement anew.
     - An answer that was cut short ends with ones. One that goes on ending so must be confirmed in another range.
-    - The chip does not tell when a measurement ends. It is polled; a changed number dates the end, and one that has
-      changed too soon is of a chip that has lost its settings. A number that stays
-      the same may be a light that stays the same, or a chip that has stopped: a measurement in another range tells.
+    - The chip does not tell when a measurement ends. It is polled; a changed number dates the end. A chip that has
+      taken more or less time than for the measurements before has lost the time it was set to.
+    - A number that stays the same may be a light that stays the same, or a chip that has stopped: a measurement in
+      another range tells.
     - A chip that lost its power for a moment shows 0. That is believed when it has come three times.
     - Nor can an answer be checked by anything but itself: it must come three times.
-    - A setting that was garbled on the wire cannot be seen. A reading far from the one before is held back until the
-      next has confirmed it.
+    - A setting that was garbled on the wire can be told by nothing but that time. A reading far from the one before
+      is held back until the next has confirmed it.
     """
 
     def __init__(self, bus: Bus, address: int = 0, *, clock: Clock = time.time_ns) -> None:
@@ -107,6 +112,10 @@ class Bh1750:
         """Whether the chip showed ``_last`` when the measurement began, so that anything else is its result."""
         self._doubted: LightReading | None = None
         self._suspect = False
+        self._pace = 1.0
+        """Of the nominal time, the part that this chip's measurements take."""
+        self._paced = False
+        self._strayed = 0
         self._zeros = 0
         self._trusted: LightReading | None = None
         self._odd: LightReading | None = None
@@ -149,13 +158,15 @@ class Bh1750:
             raise SettingsLost(
                 f'the BH1750 at {self._where} has measured for less time than it was told: look for a weak supply'
             )
+        if changed and not self._keeps_pace(now_ns):
+            self._last = count
+            self._begin()
+            return []
         if not changed and elapsed_ns < _SLOWEST * conversion_ns:
             self._polled_ns = now_ns
             self._due_ns = max(now_ns + round(_POLL * conversion_ns), self._begun_ns + round(_FASTEST * conversion_ns))
             return []
-        end_ns = self._begun_ns + conversion_ns
-        if changed:
-            end_ns = min(max(end_ns, self._polled_ns), now_ns)
+        end_ns = self._begun_ns + round(self._pace * conversion_ns)
         return self._ended(count, (self._begun_ns + end_ns) // 2)
 
     def close(self) -> None:
@@ -164,6 +175,19 @@ class Bh1750:
         with suppress(SensorError):
             self._bus.write(self._address, (_POWER_DOWN,))
         self._bus.close()
+
+    def _keeps_pace(self, now_ns: int) -> bool:
+        """Whether a measurement that has ended since the last poll took as long as others; learns how long that is."""
+        conversion_ns = 1e9 * self.range.integration_s
+        earliest, latest = ((time_ns - self._begun_ns) / conversion_ns for time_ns in (self._polled_ns, now_ns))
+        if self._paced and not earliest - _PACE_SLACK <= self._pace <= latest + _PACE_SLACK:
+            self._strayed += 1
+            if self._strayed < _STRAYS:
+                return False
+        self._strayed = 0
+        self._paced = True
+        self._pace = min(max(self._pace, earliest), latest)
+        return True
 
     def _ended(self, count: int, middle_ns: int) -> list[LightReading]:
         doubted, self._doubted = self._doubted, None
@@ -235,7 +259,7 @@ class Bh1750:
         self._doubted = None
         self._index = self._next if index is None else index
         for opcode, _ in self.range.begin:
-            self._bus.write(self._address, (opcode,))
+            self._bus.write(self._address, (opcode,), tries=2)
         self._begun_ns = self._polled_ns = self._clock()
         self._due_ns = self._begun_ns + round(_TOO_SOON * self.range.integration_s * 1e9)
         self._measuring = True

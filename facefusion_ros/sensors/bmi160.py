@@ -104,7 +104,7 @@ class Bmi160(MotionChip):
         return True
 
     def _take(self, waiting: int) -> bytes:
-        return self._read(self.FIFO_REGISTER, waiting)
+        return self._read_once(waiting)
 
     def _counts(self, data: bytes) -> NDArray[np.int16]:
         return self._frames(data, changed_bytes=1)

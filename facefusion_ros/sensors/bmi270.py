@@ -153,14 +153,16 @@ class Bmi270(Bmi160):
         self._cross_axis = (factor - 128 if factor & 0x40 else factor) / 512.0
 
     def _write_program(self, place: int, piece: bytes) -> None:
-        word = place // 2
-        for _ in range(_MOST_RETRIES):  # a piece comes with its place and may come twice
+        """Write a piece of the program; it comes with its place each time, since the chip counts on by itself."""
+        for _ in range(_MOST_RETRIES):
             with suppress(SensorError):
-                self._write(_INIT_ADDR_0, word & 0x0F, word >> 4)
-                self._write(_INIT_DATA, *piece)
-                return
+                return self._write_piece(place, piece)
+        return self._write_piece(place, piece)
+
+    def _write_piece(self, place: int, piece: bytes) -> None:
+        word = place // 2
         self._write(_INIT_ADDR_0, word & 0x0F, word >> 4)
-        self._write(_INIT_DATA, *piece)
+        self._bus.write(self._address, (_INIT_DATA, *piece))
 
     def _waiting(self) -> int:
         return int.from_bytes(self._read(_FIFO_LENGTH, 2), 'little') & 0x3FFF

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SYSFS_DEVICES = Path('/sys/bus/i2c/devices')
-_BUSY_RETRIES = 3
+_BUSY_TRIES = 4
+_GONE = (errno.ENODEV, errno.ENOTTY, errno.EBADF, errno.ESHUTDOWN)
 _MOST_DISAGREEING = 3
 
 
@@ -197,20 +198,26 @@ class Bus:
                 f"read it through IIO (access: iio), or free it with 'echo {device} | sudo tee {driver}/unbind'"
             )
 
-    def write(self, address: int, data: Sequence[int] | bytes) -> None:
-        """Write bytes in one transfer; raises SensorError."""
-        self._transfer(address, i2c_msg.write(address, data))
+    def write(self, address: int, data: Sequence[int] | bytes, *, tries: int = 1) -> None:
+        """Write bytes in one transfer; raises SensorError.
 
-    def read(self, address: int, length: int) -> bytes:
-        """Read bytes without writing any before; raises SensorError."""
+        :param tries: how often to try, where it does no harm if the chip takes the bytes each time.
+        """
+        self._transfer(address, i2c_msg.write(address, data), tries=tries)
+
+    def read(self, address: int, length: int, *, tries: int = 1) -> bytes:
+        """Read bytes without writing any before; raises SensorError; ``tries`` as for ``write_read``."""
         answer = i2c_msg.read(address, length)
-        self._transfer(address, answer)
+        self._transfer(address, answer, tries=tries)
         return bytes(answer)
 
-    def write_read(self, address: int, data: Sequence[int] | bytes, length: int) -> bytes:
-        """Write, then read after a repeated start, as one transfer; raises SensorError."""
+    def write_read(self, address: int, data: Sequence[int] | bytes, length: int, *, tries: int = 1) -> bytes:
+        """Write, then read after a repeated start, as one transfer; raises SensorError.
+
+        :param tries: how often to try, where it does no harm if the chip gives the bytes each time.
+        """
         answer = i2c_msg.read(address, length)
-        self._transfer(address, i2c_msg.write(address, data), answer)
+        self._transfer(address, i2c_msg.write(address, data), answer, tries=tries)
         return bytes(answer)
 
     def read_surely(self, address: int, *questions: tuple[bytes, int], agreeing: int = 2) -> bytes:
@@ -226,7 +233,7 @@ class Bus:
         last, same = None, 0
         for _ in range(agreeing + _MOST_DISAGREEING):
             answer = b''.join(
-                self.write_read(address, data, length) if data else self.read(address, length)
+                self.write_read(address, data, length, tries=2) if data else self.read(address, length, tries=2)
                 for data, length in questions
             )
             same = same + 1 if answer == last else 1
@@ -237,14 +244,16 @@ class Bus:
             f'{address:#04x} on {self.path} answers differently each time: check cable length, pull-ups and bus speed'
         )
 
-    def _transfer(self, address: int, *messages: Any) -> None:  # noqa: ANN401 - smbus2 has no types
+    def _transfer(self, address: int, *messages: Any, tries: int = 1) -> None:  # noqa: ANN401 - smbus2 has no types
         self.open()
-        for attempt in range(_BUSY_RETRIES + 1):
+        for attempt in range(1, max(tries, _BUSY_TRIES) + 1):
             began_ns = time.perf_counter_ns()
             try:
                 self._smbus.i2c_rdwr(*messages)
             except OSError as error:
-                if remedy_for(error) is Remedy.RETRY_NOW and attempt < _BUSY_RETRIES:
+                remedy = remedy_for(error)
+                again = {Remedy.RETRY_NOW: _BUSY_TRIES, Remedy.BACK_OFF: tries}.get(remedy, 1)
+                if attempt < again and error.errno not in _GONE:
                     continue
                 raise self._transfer_failed(address, error) from error
             finally:
@@ -270,7 +279,7 @@ class Bus:
                 f"nobody answers at address {where}: check power, wiring and the address pin; 'i2cdetect -y {number}' "
                 'lists who answers'
             )
-        if error.errno in (errno.ENODEV, errno.ENOTTY, errno.EBADF, errno.ESHUTDOWN):
+        if error.errno in _GONE:
             self.close()  # the adapter is gone: an open descriptor does not come back to life
             return NoBus(f'the I2C bus {self.path} has gone away: plug its adapter in again')
         if remedy_for(error) is Remedy.RETRY_NOW:

@@ -119,7 +119,7 @@ class Icm20948(MotionChip):
 
     def _take(self, waiting: int) -> bytes:
         data = super()._take(waiting)
-        bank = self._bus.write_read(self._address, (_BANK,), 1)[0]
+        bank = super()._read(_BANK, 1)[0]
         if bank & 0x30:  # what was read was not the FIFO
             raise SettingsLost(f'{self._name} has changed its register bank by itself: look for a weak supply')
         return data
@@ -134,7 +134,7 @@ class Icm20948(MotionChip):
     # something else, so it is told anew before each batch and asked after it.
 
     def _choose(self, bank: int) -> None:
-        self._bus.write(self._address, (_BANK, bank << 4))
+        super()._write(_BANK, bank << 4)
 
     def _write(self, register: int, *values: int) -> None:
         bank, register = divmod(register, 0x100)

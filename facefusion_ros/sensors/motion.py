@@ -46,6 +46,8 @@ _SPARE_FRAMES = 3
 _STALLED_PERIODS = 20
 _HURRIED = 0.4
 """Periods between reads while the beat is learned."""
+_TRIES = 2
+"""Of a transfer that may come twice."""
 _BITS_PER_BYTE = 9
 _GYRO_JUMP = math.radians(2.0)
 _ACCEL_JUMP = 1.0
@@ -239,7 +241,11 @@ class MotionChip(ABC):
 
     def _take(self, waiting: int) -> bytes:
         """Read so many bytes of the FIFO, or as many of them as are whole samples."""
-        return self._read(self.FIFO_REGISTER, waiting - waiting % self.FRAME_BYTES)
+        return self._read_once(waiting - waiting % self.FRAME_BYTES)
+
+    def _read_once(self, length: int) -> bytes:
+        """Read bytes of the FIFO, which gives each only once, whether or not it arrives."""
+        return self._bus.write_read(self._address, (self.FIFO_REGISTER & 0xFF,), length)
 
     @abstractmethod
     def _sleep_now(self) -> None:
@@ -441,10 +447,10 @@ class MotionChip(ABC):
         raise Stalled(f'{self._name} has stopped giving samples: switch its power off and on if this goes on')
 
     def _write(self, register: int, *values: int) -> None:
-        self._bus.write(self._address, (register, *values))
+        self._bus.write(self._address, (register, *values), tries=_TRIES)
 
     def _read(self, register: int, length: int) -> bytes:
-        return self._bus.write_read(self._address, (register,), length)
+        return self._bus.write_read(self._address, (register,), length, tries=_TRIES)
 
     def _surely(self, register: int) -> int:
         return self._bus.read_surely(self._address, (bytes((register,)), 1))[0]

@@ -338,7 +338,8 @@ class Photometer(ABC):
         return f'{self._address:#04x} on {self._bus.path}'
 
     def _write(self, register: int, value: int) -> None:
-        self._bus.write(self._address, bytes((self.COMMAND | register,)) + value.to_bytes(self.WIDTH, self.ORDER))
+        data = bytes((self.COMMAND | register,)) + value.to_bytes(self.WIDTH, self.ORDER)
+        self._bus.write(self._address, data, tries=2)
 
     def _read(self, *registers: tuple[int, int]) -> bytes:
         questions = ((bytes((self.COMMAND | register,)), length) for register, length in registers)

@@ -11,6 +11,7 @@ from facefusion_ros.sensors.bus import (
     BusBusy,
     BusForbidden,
     BusUnfit,
+    Garbled,
     KernelOwnsChip,
     NobodyAnswers,
     NoBus,
@@ -21,7 +22,7 @@ from facefusion_ros.sensors.bus import (
     remedy_for,
 )
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.faults import BusFault, Fault, arbitration_lost
+from facefusion_ros.sim.faults import BusFault, Fault, arbitration_lost, timed_out
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 
@@ -99,6 +100,31 @@ def test_a_bus_that_stays_busy_is_an_error(adapter):
         bus.read(0x23, 2)
     assert error.value.remedy is Remedy.RETRY_NOW
     assert adapter.faults[0].struck == 4
+    bus.close()
+
+
+def test_a_transfer_is_tried_again_only_where_that_does_no_harm(adapter):
+    adapter.faults.append(Fault(timed_out, most=2))
+    bus = Bus(90)
+    with pytest.raises(TransferFailed):
+        bus.read(0x23, 2)
+    assert adapter.faults[0].struck == 1
+    assert bus.read(0x23, 2, tries=2) == b'\0\0'
+    assert adapter.faults[0].struck == 2
+    bus.close()
+
+
+def test_answers_are_believed_when_enough_in_a_row_agree(adapter):
+    answers = []
+    adapter.faults.append(Fault(lambda *_: answers.pop(0)))
+    bus = Bus(90)
+    answers[:] = [b'\1\1', b'\2\2', b'\2\2']
+    assert bus.read_surely(0x23, (b'', 2)) == b'\2\2'
+    answers[:] = [b'\2\2', b'\2\2', b'\1\1', b'\1\1', b'\1\1']
+    assert bus.read_surely(0x23, (b'', 2), agreeing=3) == b'\1\1'
+    answers[:] = [b'\1\1', b'\2\2'] * 5
+    with pytest.raises(Garbled, match='answers differently each time'):
+        bus.read_surely(0x23, (b'', 2))
     bus.close()
 
 
