@@ -19,10 +19,9 @@ class CalibrationError(FacefusionError):
 
 
 def read_calibration(path: Path) -> Intrinsics:
-    """Read ``image_width``, ``image_height`` and ``camera_matrix`` of a calibration file in YAML.
+    """Read ``image_width``, ``image_height``, ``camera_matrix`` and the distortion of a calibration file in YAML.
 
-    The matrix is that of the raw picture (K of sensor_msgs/CameraInfo); distortion coefficients are not used.
-    Raises CalibrationError.
+    The matrix is that of the raw picture (K of sensor_msgs/CameraInfo). Raises CalibrationError.
     """
     try:
         text = path.read_text(encoding='utf-8')
@@ -48,7 +47,7 @@ def read_calibration(path: Path) -> Intrinsics:
             f'{path}: camera_matrix is not [fx, 0, cx, 0, fy, cy, 0, 0, 1] with positive focal lengths: '
             'calibrate the camera anew'
         )
-    return Intrinsics(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
+    return Intrinsics(width, height, fx, fy, cx, cy, _distortion(path, content))
 
 
 def at_size(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
@@ -61,16 +60,26 @@ def at_size(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
             f'the camera was calibrated at {intrinsics.width} x {intrinsics.height} pixels and delivers '
             f'{width} x {height}, another shape: calibrate it at this size'
         )
-    x, y = width / intrinsics.width, height / intrinsics.height
-    # The picture's corner is at (-0.5, -0.5): scaling is about that point.
-    return Intrinsics(
-        width=width,
-        height=height,
-        fx=intrinsics.fx * x,
-        fy=intrinsics.fy * y,
-        cx=(intrinsics.cx + 0.5) * x - 0.5,
-        cy=(intrinsics.cy + 0.5) * y - 0.5,
-    )
+    return intrinsics.scaled(width, height)
+
+
+def _distortion(path: Path, content: dict[object, object]) -> tuple[float, ...]:
+    """Coefficients in the order of Intrinsics; none where the file names none, or only zeros."""
+    given = content.get('distortion_coefficients')
+    data = given.get('data') if isinstance(given, dict) else None
+    if data is None:
+        return ()
+    if not isinstance(data, list) or not all(_is_number(number) for number in data):
+        raise CalibrationError(f'{path}: distortion_coefficients needs data of numbers: calibrate the camera anew')
+    if not any(data):
+        return ()
+    model = content.get('distortion_model', 'plumb_bob')
+    if model not in {'plumb_bob', 'rational_polynomial'} or len(data) not in {4, 5, 8}:
+        raise CalibrationError(
+            f'{path}: distortion_model {model} of {len(data)} numbers is not known: calibrate the camera with '
+            'plumb_bob or rational_polynomial'
+        )
+    return tuple(float(number) for number in data)
 
 
 def _size(path: Path, content: dict[object, object], name: str) -> int:

@@ -14,6 +14,7 @@ from facefusion_ros.blending.alignment import Alignment, AlignmentSettings
 from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.engines.engine import EngineError
+from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.face import FacePatch
 from facefusion_ros.frames.frame import Encoding
 from facefusion_ros.frames.layout import frame_bytes
@@ -160,7 +161,11 @@ class Blender(FrameStage):
             self._core.alignment.observe_rotation(self._motion_ns, rate)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._core.alignment.camera = from_camera_info(message)
+        try:
+            self._core.alignment.camera = from_camera_info(message)
+        except FacefusionError as error:
+            self._core.alignment.camera = None
+            self.get_logger().error(str(error), once=True)
 
     def _on_patches(self, message: msg.FacePatchArray) -> None:
         with self.visit(message.frame) as visit:

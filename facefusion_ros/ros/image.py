@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 90
 
 _TO_BGR = {'rgb8': cv2.COLOR_RGB2BGR, 'bgra8': cv2.COLOR_BGRA2BGR, 'rgba8': cv2.COLOR_RGBA2BGR}
+_DISTORTIONS = ('plumb_bob', 'rational_polynomial')
 _CHANNELS = {'bgr8': 3, 'rgb8': 3, 'bgra8': 4, 'rgba8': 4, 'mono8': 1}
 
 
@@ -98,18 +99,30 @@ def from_compressed(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def from_camera_info(message: CameraInfo) -> Intrinsics | None:
-    """Read the camera model; None for an uncalibrated camera, which has K[0] == 0 (CameraInfo.msg)."""
+    """Read the camera model; None for an uncalibrated camera, which has K[0] == 0 (CameraInfo.msg).
+
+    Raises ImageError where its distortion is of a model that is not known here.
+    """
     fx, _, cx, _, fy, cy, *_ = (float(value) for value in message.k)
-    return Intrinsics(message.width, message.height, fx, fy, cx, cy) if fx else None
+    if not fx:
+        return None
+    distortion = tuple(float(value) for value in message.d)
+    if any(distortion) and (message.distortion_model not in _DISTORTIONS or len(distortion) not in {4, 5, 8}):
+        text = (
+            f'camera_info has the distortion model {message.distortion_model!r} of {len(distortion)} numbers: '
+            f'calibrate the camera with {" or ".join(_DISTORTIONS)}'
+        )
+        raise ImageError(text)
+    return Intrinsics(message.width, message.height, fx, fy, cx, cy, distortion if any(distortion) else ())
 
 
 def to_camera_info(intrinsics: Intrinsics | None, width: int, height: int, info: FrameInfo) -> CameraInfo:
     """Describe the camera; an uncalibrated one has K[0] == 0 (CameraInfo.msg)."""
     message = CameraInfo(header=to_header(info.stamp_ns, info.frame_id), width=width, height=height)
     if intrinsics is not None:
-        k = intrinsics.matrix
-        message.distortion_model = 'plumb_bob'
-        message.d = array('d', [0.0] * 5)
+        k, distortion = intrinsics.matrix, intrinsics.distortion
+        message.distortion_model = _DISTORTIONS[len(distortion) > 5]
+        message.d = array('d', distortion + (0.0,) * (5 - len(distortion)))
         message.k = k.reshape(9)
         message.r = np.eye(3).reshape(9)
         message.p = np.hstack([k, np.zeros((3, 1))]).reshape(12)

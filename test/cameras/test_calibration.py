@@ -34,7 +34,18 @@ projection_matrix:
 def test_a_file_of_ros_is_read(tmp_path):
     path = tmp_path / 'camera.yaml'
     path.write_text(FILE)
-    assert read_calibration(path) == Intrinsics(640, 480, 438.78, 437.34, 305.59, 243.74)
+    lens = (-0.361976, 0.110510, 0.001014, 0.000505, 0.0)
+    assert read_calibration(path) == Intrinsics(640, 480, 438.78, 437.34, 305.59, 243.74, lens)
+
+
+def test_a_file_without_distortion_is_of_a_pinhole(tmp_path):
+    path = tmp_path / 'camera.yaml'
+    for text in (
+        FILE.replace('distortion_coefficients', 'other'),
+        FILE.replace('-0.361976, 0.110510, 0.001014, 0.000505', '0., 0, 0, 0'),
+    ):
+        path.write_text(text)
+        assert read_calibration(path) == Intrinsics(640, 480, 438.78, 437.34, 305.59, 243.74)
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path):
@@ -58,6 +69,9 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
         (FILE.replace('438.78', '.nan'), '9 numbers'),
         (FILE.replace('camera_matrix', 'matrix'), '9 numbers'),
         (FILE.replace('438.78', '-438.78'), 'positive focal'),
+        (FILE.replace('plumb_bob', 'equidistant'), 'distortion_model equidistant of 5 numbers is not known'),
+        (FILE.replace('-0.361976, 0.110510, ', ''), 'of 3 numbers is not known'),
+        (FILE.replace('-0.361976', 'x'), 'distortion_coefficients needs data of numbers'),
         (FILE.replace('0.    , 0.    , 1. ', '0.    , 0.    , 2. '), 'positive focal'),
     ],
 )

@@ -19,7 +19,14 @@ import facefusion_ros
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.frame import FrameInfo
 from facefusion_ros.frames.intrinsics import Intrinsics
-from facefusion_ros.ros.image import from_compressed, from_image, to_camera_info, to_compressed, to_image
+from facefusion_ros.ros.image import (
+    from_camera_info,
+    from_compressed,
+    from_image,
+    to_camera_info,
+    to_compressed,
+    to_image,
+)
 from facefusion_ros.ros.messages import from_time
 
 INFO = FrameInfo(stamp_ns=12_000_000_345, frame_id='camera_optical_frame', sequence=7)
@@ -167,6 +174,29 @@ def test_a_calibrated_camera_is_described():
     assert (message.distortion_model, list(message.d)) == ('plumb_bob', [0.0] * 5)
     assert (message.width, message.height, message.header.frame_id) == (640, 480, INFO.frame_id)
     assert from_time(message.header.stamp) == INFO.stamp_ns
+
+
+@pytest.mark.parametrize(
+    ('lens', 'model'),
+    [
+        ((), 'plumb_bob'),
+        ((-0.3, 0.1, 1e-3, -1e-3), 'plumb_bob'),
+        ((-0.3, 0.1, 1e-3, -1e-3, 0.02), 'plumb_bob'),
+        ((0.5, 0.1, 1e-3, -1e-3, 0.01, 0.8, 0.2, 0.03), 'rational_polynomial'),
+    ],
+)
+def test_the_lens_comes_back_from_camera_info(lens, model):
+    message = to_camera_info(Intrinsics(640, 480, 500.0, 510.0, 319.5, 239.5, lens), 640, 480, INFO)
+    assert message.distortion_model == model
+    padded = lens + (0.0,) * (5 - len(lens)) if lens else ()
+    assert from_camera_info(message) == Intrinsics(640, 480, 500.0, 510.0, 319.5, 239.5, padded)
+
+
+def test_a_lens_of_another_model_is_refused_by_its_name():
+    message = to_camera_info(Intrinsics(640, 480, 500.0, 510.0, 319.5, 239.5, (0.1,) * 4), 640, 480, INFO)
+    message.distortion_model = 'equidistant'
+    with pytest.raises(FacefusionError, match="distortion model 'equidistant' of 5 numbers"):
+        from_camera_info(message)
 
 
 def test_an_uncalibrated_camera_says_so_by_zero():
