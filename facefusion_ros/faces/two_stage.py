@@ -13,6 +13,8 @@ from facefusion_ros.faces.head import box_around, distinct, overlap
 from facefusion_ros.faces.landmarks import five
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from facefusion_ros.faces.detector import Detector
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # A proposal that overlaps a face by more than this (intersection over union) is that face: it needs no second look.
 _SEEN = 0.5
+
+_TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,13 @@ class TwoStageSettings:
     looks: int = 2
     """Crops of a new face: the second one is aligned by what was seen in the first."""
     first_chance: float = 0.2
-    """Least chance of a face in any but the last crop."""
-    min_chance: float = 0.5
-    """Least chance of a face in the last crop, and of a known one that is looked at again."""
-    min_score: float = 0.45
-    """Least geometric mean of the detector's score and that chance, which is the face's score."""
-    sure_score: float = 0.65
-    """A face with this score is there, as far as one picture tells."""
+    """Least chance of a face in any crop but the last."""
+    evidence: float = 6.0
+    """Least sum of the log odds of the detector's score and of the chance of a face in the last crop."""
+    kept_chance: float = 0.8
+    """Least chance of a face where one is known to be."""
+    sure_score: float = 0.8
+    """A face with this score is there, as far as one picture tells; 0.5 is that of the least evidence."""
 
     def __post_init__(self) -> None:
         """Raise SettingError where a setting is out of range."""
@@ -49,8 +53,9 @@ class TwoStageSettings:
                 'looks must be 1 or more': self.looks >= 1,
                 **{
                     f'{name} must be 0 to 1': 0 <= getattr(self, name) <= 1
-                    for name in ('first_chance', 'min_chance', 'min_score', 'sure_score')
+                    for name in ('first_chance', 'kept_chance', 'sure_score')
                 },
+                'evidence must be a number': math.isfinite(self.evidence),
             },
         )
 
@@ -88,28 +93,37 @@ class TwoStageDetector:
         found: list[Face] = []
         for face in sorted(proposed, key=lambda face: -face.score)[: settings.most_proposals]:
             if all(overlap(face.box, other.box) < _SEEN for other in found):
-                seen = self._look(pixels, face, settings.looks)
-                if seen is not None and seen.score >= settings.min_score:
-                    found.append(seen)
+                seen = self._look(pixels, face, [*[settings.first_chance] * (settings.looks - 1), 0.0])
+                if seen is None:
+                    continue
+                # Two witnesses who do not know of each other: their odds multiply.
+                evidence = _log_odds(face.score) + _log_odds(seen.score) - settings.evidence
+                if evidence >= 0:
+                    found.append(replace(seen, score=1.0 / (1.0 + math.exp(-evidence))))
         return distinct(found)
 
     def again(self, pixels: NDArray[np.uint8], face: Face) -> Face | None:
         """Look for a face where one is expected: by its landmarks, else as the detector does."""
         if self._landmarks.judges:
-            return self._look(pixels, face, 1)
+            seen = self._look(pixels, face, [self.settings.kept_chance])
+            return None if seen is None else replace(seen, score=face.score)
         seen = self._detector.again(pixels, face)
         return None if seen is None else self._landmarks.refine(pixels, seen)
 
-    def _look(self, pixels: NDArray[np.uint8], face: Face, looks: int) -> Face | None:
-        """Return the face with its landmarks, the head around them and its score; None where there is no face."""
-        chance = 0.0
-        for left in reversed(range(looks)):
+    def _look(self, pixels: NDArray[np.uint8], face: Face, least: Sequence[float]) -> Face | None:
+        """Look as often as there are least chances; return the face as seen last, and the chance that it is one."""
+        for least_chance in least:
             try:
                 points, chance = self._landmarks.points(pixels, face)
                 landmarks = five(points).astype(np.float32)
-                face = replace(face, box=box_around(landmarks), landmarks=landmarks)
+                face = replace(face, box=box_around(landmarks), score=chance, landmarks=landmarks)
             except ValueError:  # landmarks that are those of no face
                 return None
-            if chance < (self.settings.first_chance if left else self.settings.min_chance):
+            if chance < least_chance:
                 return None
-        return replace(face, score=math.sqrt(face.score * chance))
+        return face
+
+
+def _log_odds(chance: float) -> float:
+    chance = min(max(chance, _TINY), 1.0 - _TINY)
+    return math.log(chance / (1.0 - chance))

@@ -58,7 +58,7 @@ class Knows:
                 points = np.zeros((68, 2))
                 points[36:42], points[42:48], points[30], points[48], points[54] = truth
                 # Off by a tenth of what the crop is off, until that is nothing.
-                return points + 0.1 * (face.landmarks - truth).mean(axis=0), 0.98 - 0.9 * apart
+                return points + 0.1 * (face.landmarks - truth).mean(axis=0), 0.9999 - apart * apart
         return np.tile(face.landmarks.mean(axis=0), (68, 1)) + np.arange(68)[:, None], 0.02
 
     def refine(self, pixels, face):
@@ -71,9 +71,12 @@ def test_a_rough_proposal_becomes_a_face_with_its_landmarks():
     # The second crop was aligned by what was seen in the first.
     np.testing.assert_allclose(face.landmarks, FIRST, atol=0.3)
     assert face.box == pytest.approx(box_around(face.landmarks), abs=1e-3)
-    assert face.score == pytest.approx(math.sqrt(0.4 * 0.95), abs=0.01)
+    # Their odds multiply, and the score of the least evidence is 0.5.
+    chance = 0.9999 - (2 / 60) ** 2
+    odds = 0.4 / 0.6 * chance / (1 - chance) / math.exp(TwoStageSettings().evidence)
+    assert face.score == pytest.approx(odds / (1 + odds), abs=0.01)
     (once,) = TwoStageDetector(
-        Proposes(face_at(FIRST + 20, 0.4)), Knows(FIRST), TwoStageSettings(looks=1, min_score=0.2)
+        Proposes(face_at(FIRST + 20, 0.4)), Knows(FIRST), TwoStageSettings(looks=1, evidence=0.0)
     ).detect(PICTURE)
     assert np.abs(once.landmarks - FIRST).mean() > np.abs(face.landmarks - FIRST).mean()
 
@@ -85,14 +88,14 @@ def test_what_is_no_face_goes_however_sure_the_detector_is():
 
 
 def test_what_hardly_looks_like_a_face_to_either_goes():
-    assert TwoStageDetector(Proposes(face_at(FIRST, 0.1)), Knows(FIRST)).detect(PICTURE) == ()
+    assert TwoStageDetector(Proposes(face_at(FIRST + 20, 0.1)), Knows(FIRST)).detect(PICTURE) == ()
 
 
 def test_one_face_is_looked_at_once_however_often_it_is_proposed():
     looks = Knows(FIRST, SECOND)
     proposed = [face_at(truth + 3 * i, 0.9 - 0.1 * i) for truth in (FIRST, SECOND) for i in range(4)]
     faces = TwoStageDetector(Proposes(*proposed), looks).detect(PICTURE)
-    assert [np.abs(face.landmarks - truth).max() < 1 for face, truth in zip(faces, (FIRST, SECOND), strict=True)]
+    assert all(np.abs(face.landmarks - truth).max() < 1 for face, truth in zip(faces, (FIRST, SECOND), strict=True))
     assert looks.looks == 2 * 2
     assert faces[0].box[2] > faces[1].box[2]
 
@@ -119,7 +122,7 @@ def test_a_known_face_is_seen_again_by_its_landmarks_alone():
     assert detector.again_is_cheap
     face = detector.again(PICTURE, face_at(FIRST + 8, 0.8))
     assert np.abs(face.landmarks - FIRST).max() < 1.5
-    assert (face.track_id, face.measured_ns) == (3, 77)
+    assert (face.score, face.track_id, face.measured_ns) == (0.8, 3, 77)
     assert (first.asked, looks.looks) == (0, 1)
     assert detector.again(PICTURE, face_at(SECOND, 0.8)) is None
 
@@ -155,12 +158,12 @@ def test_the_package_s_own_families_work_together(tmp_path):
     (found,) = first.detect(PICTURE)
     (face,) = TwoStageDetector(first, looks).detect(PICTURE)
     assert overlap(face.box, found.box) > 0.1
-    assert face.score == pytest.approx(math.sqrt(0.96 * 0.993), abs=0.02)
+    assert face.score == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize(
     'change',
-    [{'most_proposals': 0}, {'looks': 0}, {'first_chance': -0.1}, {'min_chance': 1.1}, {'min_score': float('nan')}],
+    [{'most_proposals': 0}, {'looks': 0}, {'first_chance': -0.1}, {'kept_chance': 1.1}, {'evidence': float('nan')}],
 )
 def test_settings_out_of_range_say_so(change):
     with pytest.raises(SettingError, match=next(iter(change))):

@@ -54,7 +54,32 @@ class Score:
     landmark_error_p95: float
 
 
-def variations(count: int = 200, seed: int = 0) -> Iterator[Variation]:
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """What the detector that ships with the package has to reach."""
+
+    recall: float = 0.95
+    false_per_picture: float = 0.05
+    landmark_error_mean: float = 0.08
+    small_faces_found: int = 90
+    other_pictures_taken_for_one: int = 5
+
+    def met(self, portrait: Score, found: int, taken: int) -> bool:
+        """Whether all of it is reached, by the scores of ``score_variations`` and ``score_crops``."""
+        return (
+            portrait.recall >= self.recall
+            and portrait.false_per_picture <= self.false_per_picture
+            and portrait.landmark_error_mean <= self.landmark_error_mean
+            and found >= self.small_faces_found
+            and taken <= self.other_pictures_taken_for_one
+        )
+
+
+GOALS = Goals()
+VARIATIONS = 200
+
+
+def variations(count: int = VARIATIONS, seed: int = 0) -> Iterator[Variation]:
     """Draw variations of the portrait: turned ±30°, 0.25 to 2 times as large, dark to bright, blurred, noisy, moved."""
     from skimage.data import astronaut  # noqa: PLC0415 - not needed elsewhere
 
@@ -90,7 +115,7 @@ def variations(count: int = 200, seed: int = 0) -> Iterator[Variation]:
         yield Variation(picture, apply(matrix, MARKED), said)
 
 
-def score_variations(find: Find, count: int = 200, seed: int = 0) -> Score:
+def score_variations(find: Find, count: int = VARIATIONS, seed: int = 0) -> Score:
     """Look for the face in each variation."""
     found, false, errors = 0, 0, []
     for variation in variations(count, seed):
