@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facefusion_ros.cameras.controls import SourceWithSettings
+from facefusion_ros.cameras.v4l2_controls import V4l2Device, V4l2ExposureControl
 from facefusion_ros.cameras.video import STREAM_SCHEMES, VideoSource
 from facefusion_ros.errors import FacefusionError
 
@@ -33,8 +35,9 @@ def choose_source(
 ) -> Source:
     """Make the source that the text names: /dev/videoN, the URL of a stream, or the path of a video file.
 
-    Nothing is opened yet; the other arguments are those of VideoSource. Simulated sources are made by the camera node,
-    since this room does not know the simulated world. Raises UnknownSource.
+    Nothing is opened yet; the other arguments are those of VideoSource. A V4L2 device's captures tell their exposure
+    time, where its controls do. Simulated sources are made by the camera node, since this room does not know the
+    simulated world. Raises UnknownSource.
     """
     text = text.strip()
     scheme, separator, _ = text.partition('://')
@@ -45,7 +48,7 @@ def choose_source(
         raise UnknownSource(f'a camera source cannot begin with {scheme}://: {accepted}')
     if re.fullmatch(r'\d+', text):
         raise UnknownSource(f'a camera source cannot be a mere number: use /dev/video{text}')
-    return VideoSource(
+    source = VideoSource(
         text if separator else str(Path(text).expanduser()),
         clock=clock,
         realtime=realtime,
@@ -55,3 +58,6 @@ def choose_source(
         intrinsics=intrinsics,
         options=options,
     )
+    if text.startswith(('/dev/video', '/dev/v4l/')):
+        return SourceWithSettings(source, V4l2ExposureControl(V4l2Device(text)))
+    return source

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from facefusion_ros.cameras.source import Capture, PictureFormat, Source
 
 
+_SLACK_FRAMES = 1
+
+
 class ControlError(FacefusionError):
     """The camera cannot be controlled (any more)."""
 
@@ -56,10 +59,13 @@ class Readback:
     """What frames were taken with, by a control that only tells what was set last.
 
     It is asked once per frame; what it tells is true of a later frame, by the delays.
+
+    :param slack_frames: by how much the delays may be wrong; a frame that this makes a difference to is told nothing.
     """
 
-    def __init__(self, delays: Delays | None = None) -> None:
+    def __init__(self, delays: Delays | None = None, slack_frames: int = 0) -> None:
         self._delays = delays or Delays()
+        self._slack = slack_frames
         self._told: deque[tuple[int, Setting]] = deque(maxlen=8)
 
     def of_frame(self, sequence: int, set_now: Setting) -> tuple[float, float]:
@@ -71,30 +77,41 @@ class Readback:
         if self._told and sequence < self._told[-1][0]:  # the camera counts anew
             self._told.clear()
         self._told.append((sequence + 1, set_now))
-        exposure = self._written_by(sequence - self._delays.exposure_frames)
-        gain = self._written_by(sequence - self._delays.gain_frames)
-        return (exposure.exposure_s if exposure else math.nan), (gain.gain if gain else math.nan)
+        exposures = self._written_about(sequence - self._delays.exposure_frames)
+        gains = self._written_about(sequence - self._delays.gain_frames)
+        return _agreed([each.exposure_s for each in exposures]), _agreed([each.gain for each in gains])
 
-    def _written_by(self, sequence: int) -> Setting | None:
-        return next((setting for number, setting in reversed(self._told) if number <= sequence), None)
+    def _written_about(self, sequence: int) -> list[Setting]:
+        """Return what was set when that frame was exposed, and up to so many before and after as the slack is."""
+        found = []
+        for each in range(sequence - self._slack, sequence + self._slack + 1):
+            setting = next((setting for number, setting in reversed(self._told) if number <= each), None)
+            if setting is None:
+                return []
+            found.append(setting)
+        return found
+
+
+def _agreed(values: list[float]) -> float:
+    return values[0] if values and min(values) == max(values) else math.nan
 
 
 class SourceWithSettings:
     """A ``Source`` whose captures tell exposure and gain, read back from the camera's controls.
 
-    Nothing is set here. Where the camera has no such controls, its pictures come without, as before.
+    Nothing is set here. Where the camera has no such controls, its pictures come without, as before. Pictures just
+    after a change come without too: after how many frames a camera of any make heeds its controls is not known.
     """
 
-    def __init__(self, source: Source, control: ExposureControl, delays: Delays | None = None) -> None:
+    def __init__(self, source: Source, control: ExposureControl) -> None:
         self.source = source
         self._control = control
-        self._delays = delays
         self._tells = False
 
     def open(self) -> PictureFormat:
         """Open the source, and the controls if there are any; raises SourceLost."""
         form = self.source.open()
-        self._readback, self._sequence = Readback(self._delays), -1
+        self._readback, self._sequence = Readback(slack_frames=_SLACK_FRAMES), -1
         try:
             self._control.open()
             self._tells = True

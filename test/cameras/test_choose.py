@@ -1,11 +1,22 @@
 import pytest
 
 from facefusion_ros.cameras.choose import UnknownSource, choose_source
+from facefusion_ros.cameras.controls import SourceWithSettings
 from facefusion_ros.cameras.source import SourceLost
 from facefusion_ros.cameras.video import VideoSource
 
 
-@pytest.mark.parametrize('text', ['/dev/video0', 'films/a.mp4', '~/a.mp4', 'rtsp://camera/1', ' tcp://127.0.0.1:9 '])
+@pytest.mark.parametrize('text', ['/dev/video0', '/dev/v4l/by-id/usb-camera'])
+def test_a_device_tells_its_settings_too(text, clock):
+    source = choose_source(text, clock=clock)
+    assert isinstance(source, SourceWithSettings)
+    assert isinstance(source.source, VideoSource)
+    with pytest.raises(SourceLost, match='/dev/v'):
+        source.open()
+    source.close()
+
+
+@pytest.mark.parametrize('text', ['films/a.mp4', '~/a.mp4', 'rtsp://camera/1', ' tcp://127.0.0.1:9 '])
 def test_what_names_a_source_is_one(text, clock):
     assert isinstance(choose_source(text, clock=clock), VideoSource)
 

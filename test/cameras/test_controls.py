@@ -35,6 +35,17 @@ def test_the_first_frames_settings_are_not_known():
     assert math.isnan(readback.of_frame(0, Setting(0.01, 2.0))[0])  # the camera counts anew
 
 
+def test_frames_about_a_change_are_told_nothing_where_the_delays_may_be_wrong():
+    readback = Readback(Delays(2, 1), slack_frames=1)
+    told = [readback.of_frame(number, Setting(0.01 if number < 9 else 0.02, 1.0)) for number in range(20)]
+    exposures = [exposure_s for exposure_s, _ in told]
+    # 0.02 s is set by frame 10, which tells from frame 11 on at the soonest and from frame 13 on at the latest.
+    assert exposures[5:11] == [0.01] * 6
+    assert all(map(math.isnan, exposures[11:13]))
+    assert exposures[13:] == [0.02] * 7
+    assert [gain for _, gain in told[5:]] == [1.0] * 15
+
+
 class FakeSource:
     def __init__(self):
         self.closed = False
@@ -64,7 +75,7 @@ class FakeControl:
         self.reads += 1
         if self.reads in self.refusals:
             raise ControlError('gone')
-        return Setting(0.001 * self.reads, 1.0)
+        return Setting(0.01 if self.reads < 6 else 0.02, 1.0)
 
     def close(self):
         self.closed = True
@@ -75,10 +86,12 @@ def test_a_source_tells_what_its_controls_tell():
     camera = SourceWithSettings(source, control)
     assert camera.open().width == 4
     out = np.empty((4, 4, 3), np.uint8)
-    captures = [camera.capture(out) for _ in range(6)]
-    assert [capture.stamp_ns for capture in captures] == list(range(6))
-    # The fifth picture is two after the fourth: what was set in between has come to bear on it.
-    assert [capture.exposure_s for capture in captures[3:]] == pytest.approx([0.001, 0.003, 0.004])
+    captures = [camera.capture(out) for _ in range(12)]
+    assert [capture.stamp_ns for capture in captures] == list(range(12))
+    assert [capture.exposure_s for capture in captures[4:6]] == [0.01] * 2
+    assert any(math.isnan(capture.exposure_s) for capture in captures[6:9])
+    assert [capture.exposure_s for capture in captures[9:]] == [0.02] * 3
+    assert captures[9].gain == 1.0
     camera.close()
     assert source.closed
     assert control.closed

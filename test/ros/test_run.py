@@ -13,7 +13,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from facefusion_ros.ros.run import Spinner
 from test.conftest import PATIENCE_S
 
-NODES = ('camera', 'detector', 'swapper', 'blender', 'renderer', 'ambient_light', 'gyro')
+NODES = ('camera', 'detector', 'swapper', 'blender', 'renderer', 'ambient_light', 'gyro', 'camera_control')
 
 DEFECTIVE = """
 import sys, threading
