@@ -6,28 +6,29 @@ Source: Bosch BST-BMI160-DS000 (rev. 0.9); waiting times also as in Linux driver
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from facefusion_ros.sensors import bosch_fifo
 from facefusion_ros.sensors.bus import Garbled, Overrun, Stalled
 from facefusion_ros.sensors.motion import (
     STANDARD_GRAVITY,
     MotionChip,
-    MotionSettings,
     Plan,
     butterworth_delay_s,
-    not_below,
+    choose,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facefusion_ros.sensors.motion import MotionSettings, Registers
+
 _PMU_STATUS = 0x03
 _FIFO_LENGTH = 0x22
-_ACC_CONF = 0x40
+ACC_CONF = 0x40
 _FIFO_CONFIG_1 = 0x47
-_CMD = 0x7E
+CMD = 0x7E
 
 _ACCEL_NORMAL = 0x11
 _GYRO_NORMAL = 0x15
@@ -65,13 +66,14 @@ class Bmi160(MotionChip):
     GYRO_NOISE = math.radians(0.007)
     ACCEL_NOISE = 180e-6 * STANDARD_GRAVITY
 
+    RATES: ClassVar[dict[float, tuple[int, float, float]]] = _RATES
+    ACCEL_RANGES: ClassVar[dict[int, int]] = _ACCEL_RANGES
+
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
         """Return what the chip is set to; its filter goes with its rate."""
-        rate_hz = not_below('rate_hz', settings.rate_hz, _RATES)
-        dps = not_below('gyro_range_dps', settings.gyro_range_dps, _GYRO_RANGES)
-        g = not_below('accel_range_g', settings.accel_range_g, _ACCEL_RANGES)
-        code, gyro_hz, accel_hz = _RATES[rate_hz]
+        rate_hz, dps, g = choose(settings, cls.RATES, _GYRO_RANGES, cls.ACCEL_RANGES)
+        code, gyro_hz, accel_hz = cls.RATES[rate_hz]
         return Plan(
             rate_hz=rate_hz,
             gyro_range_dps=dps,
@@ -81,21 +83,24 @@ class Bmi160(MotionChip):
             gyro_bandwidth_hz=gyro_hz,
             accel_bandwidth_hz=accel_hz,
             delay_s=butterworth_delay_s(gyro_hz),
-            registers={
-                _FIFO_CONFIG_1: (bosch_fifo.GYRO_ACCEL_AND_HEADER,),
-                _ACC_CONF: (_NORMAL_FILTER | code, _ACCEL_RANGES[g], _NORMAL_FILTER | code, _GYRO_RANGES[dps]),
-            },
+            registers=cls._registers(code, _GYRO_RANGES[dps], cls.ACCEL_RANGES[g]),
         )
+
+    @classmethod
+    def _registers(cls, rate: int, gyro_range: int, accel_range: int) -> Registers:
+        """Return what to write for these codes."""
+        conf = (_NORMAL_FILTER | rate, accel_range, _NORMAL_FILTER | rate, gyro_range)
+        return {_FIFO_CONFIG_1: (bosch_fifo.GYRO_ACCEL_AND_HEADER,), ACC_CONF: conf}
 
     def _wake(self) -> None:
         for command, wait_s in ((bosch_fifo.SOFT_RESET, 0.015), (_ACCEL_NORMAL, 0.005), (_GYRO_NORMAL, 0.081)):
-            self._write(_CMD, command)
+            self._write(CMD, command)
             self._sleep(wait_s)
         if self._read(_PMU_STATUS, 1)[0] & 0x3C != _BOTH_NORMAL:
             raise Stalled(f'{self._name} does not wake up: switch its power off and on if this goes on')
 
     def _clear_fifo(self) -> None:
-        self._write(_CMD, bosch_fifo.FLUSH)
+        self._write(CMD, bosch_fifo.FLUSH)
 
     def _waiting(self) -> int:
         return int.from_bytes(self._read(_FIFO_LENGTH, 2), 'little') & 0x7FF
@@ -121,5 +126,5 @@ class Bmi160(MotionChip):
             ) from error
 
     def _sleep_now(self) -> None:
-        self._write(_CMD, _GYRO_SUSPEND)
-        self._write(_CMD, _ACCEL_SUSPEND)
+        self._write(CMD, _GYRO_SUSPEND)
+        self._write(CMD, _ACCEL_SUSPEND)

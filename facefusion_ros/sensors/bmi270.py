@@ -7,25 +7,25 @@ not part of this package: it is ``bmi270_config_file`` in bmi270.c of github.com
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from facefusion_ros.sensors import bosch_fifo
-from facefusion_ros.sensors.bmi160 import Bmi160
+from facefusion_ros.sensors.bmi160 import ACC_CONF, CMD, Bmi160
 from facefusion_ros.sensors.bus import Remedy, SensorError, Stalled
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY, MotionSettings, Plan, butterworth_delay_s, not_below
+from facefusion_ros.sensors.motion import STANDARD_GRAVITY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.sensors.bus import Bus
     from facefusion_ros.sensors.chip import Clock, Sleep
+    from facefusion_ros.sensors.motion import MotionSettings, Registers
 
 FIRMWARE = '/lib/firmware/bmi270-init-data.fw'
 """Where Linux has it."""
@@ -34,14 +34,12 @@ FIRMWARE_BYTES = 8192
 _INTERNAL_STATUS = 0x21
 _FIFO_LENGTH = 0x24
 _GYR_CAS = 0x3C
-_ACC_CONF = 0x40
 _FIFO_CONFIG_0 = 0x48
 _INIT_CTRL = 0x59
 _INIT_ADDR_0 = 0x5B
 _INIT_DATA = 0x5E
 _PWR_CONF = 0x7C
 _PWR_CTRL = 0x7D
-_CMD = 0x7E
 
 _INITIALISED = 0x01
 _FIFO_WAKES_ITSELF = 0x02
@@ -52,11 +50,10 @@ _PIECE_BYTES = 256
 _INIT_POLLS = 30
 _MOST_RETRIES = 2
 
-# Rate, Hz -> code. The cut-off of the normal filter is some 0.4 of the rate.
-_RATES = {25.0: 0x06, 50.0: 0x07, 100.0: 0x08, 200.0: 0x09, 400.0: 0x0A, 800.0: 0x0B, 1600.0: 0x0C}
+_RATES_HZ = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
+_FIRST_RATE = 0x06
 _CUTOFF = 0.4
-_GYRO_RANGES = {125: 4, 250: 3, 500: 2, 1000: 1, 2000: 0}
-_ACCEL_RANGES = {2: 0, 4: 1, 8: 2, 16: 3}
+"""Of the rate, where the normal filter cuts off."""
 
 
 class NoFirmware(SensorError):
@@ -93,6 +90,8 @@ class Bmi270(Bmi160):
     FIFO_REGISTER = 0x26
     STARTUP_S = 0.05
     ACCEL_NOISE = 160e-6 * STANDARD_GRAVITY
+    RATES: ClassVar = {hz: (_FIRST_RATE + place, _CUTOFF * hz, _CUTOFF * hz) for place, hz in enumerate(_RATES_HZ)}
+    ACCEL_RANGES: ClassVar = {2: 0, 4: 1, 8: 2, 16: 3}
 
     def __init__(
         self,
@@ -110,32 +109,16 @@ class Bmi270(Bmi160):
         self._cross_axis = 0.0
 
     @classmethod
-    def planned(cls, settings: MotionSettings) -> Plan:
-        """Return what the chip is set to; its filter goes with its rate."""
-        rate_hz = not_below('rate_hz', settings.rate_hz, _RATES)
-        dps = not_below('gyro_range_dps', settings.gyro_range_dps, _GYRO_RANGES)
-        g = not_below('accel_range_g', settings.accel_range_g, _ACCEL_RANGES)
-        code = _RATES[rate_hz]
-        bandwidth_hz = _CUTOFF * rate_hz
-        return Plan(
-            rate_hz=rate_hz,
-            gyro_range_dps=dps,
-            accel_range_g=g,
-            gyro_scale=math.radians(dps) / 32768.0,
-            accel_scale=STANDARD_GRAVITY * g / 32768.0,
-            gyro_bandwidth_hz=bandwidth_hz,
-            accel_bandwidth_hz=bandwidth_hz,
-            delay_s=butterworth_delay_s(bandwidth_hz),
-            registers={
-                _FIFO_CONFIG_0: (0, bosch_fifo.GYRO_ACCEL_AND_HEADER),
-                _ACC_CONF: (_ACCEL_PRECISE | code, _ACCEL_RANGES[g], _GYRO_PRECISE | code, _GYRO_RANGES[dps]),
-                _PWR_CONF: (_FIFO_WAKES_ITSELF, _ACCEL_GYRO_AND_TEMPERATURE),
-            },
-        )
+    def _registers(cls, rate: int, gyro_range: int, accel_range: int) -> Registers:
+        return {
+            _FIFO_CONFIG_0: (0, bosch_fifo.GYRO_ACCEL_AND_HEADER),
+            ACC_CONF: (_ACCEL_PRECISE | rate, accel_range, _GYRO_PRECISE | rate, gyro_range),
+            _PWR_CONF: (_FIFO_WAKES_ITSELF, _ACCEL_GYRO_AND_TEMPERATURE),
+        }
 
     def _wake(self) -> None:
         firmware = load_firmware(self._firmware)
-        self._write(_CMD, bosch_fifo.SOFT_RESET)
+        self._write(CMD, bosch_fifo.SOFT_RESET)
         self._sleep(0.002)
         self._write(_PWR_CONF, 0)
         self._sleep(0.0005)

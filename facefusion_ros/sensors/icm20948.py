@@ -8,21 +8,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from facefusion_ros.sensors.bus import SettingsLost
-from facefusion_ros.sensors.motion import (
-    STANDARD_GRAVITY,
-    MotionChip,
-    MotionSettings,
-    Plan,
-    butterworth_delay_s,
-    not_above,
-    not_below,
+from facefusion_ros.sensors.invensense import (
+    ACCEL_COUNTS_PER_G,
+    FIFO_ENABLE,
+    GYRO_COUNTS_PER_DPS,
+    RUNNING,
+    InvenSenseChip,
+    code_of,
+    rates_hz,
 )
+from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, butterworth_delay_s, choose, not_above
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from facefusion_ros.sensors.motion import MotionSettings
 
 # Bank in the high byte, register in the low one.
 _USER_CTRL = 0x003
@@ -30,36 +29,30 @@ _PWR_MGMT_1 = 0x006
 _FIFO_EN = 0x066
 _FIFO_RST = 0x068
 _FIFO_MODE = 0x069
-_FIFO_COUNT = 0x070
 _BANK = 0x7F
 _GYRO_SMPLRT_DIV = 0x200
 _ACCEL_SMPLRT_DIV = 0x210
 _ACCEL_CONFIG = 0x214
 
-_DEVICE_RESET = 0x80
 _ASLEEP = 0x41
-_BEST_CLOCK = 0x01
-_FIFO_ENABLE = 0x40
 _GYRO_AND_ACCEL = 0x1E
 _ALL_OF_FIFO = 0x1F
-_RESET_S = 0.1
 
 _FASTEST_HZ = 1125.0
-_GYRO_COUNTS_PER_DPS = {250: 131.0, 500: 65.5, 1000: 32.8, 2000: 16.4}
-_ACCEL_COUNTS_PER_G = {2: 16384, 4: 8192, 8: 4096, 16: 2048}
 _GYRO_FILTERS_HZ = (196.6, 151.8, 119.5, 51.2, 23.9, 11.6, 5.7, 361.4)
 _ACCEL_FILTERS_HZ = (246.0, 246.0, 111.4, 50.4, 23.9, 11.5, 5.7, 473.0)
 
 
-class Icm20948(MotionChip):
+class Icm20948(InvenSenseChip):
     """ICM-20948; address 0x69 with the AD0 pin high."""
 
     NAME = 'ICM-20948'
-    ADDRESS = 0x68
     IDENTITY_REGISTER = 0x00
     IDENTITIES = frozenset({0xEA})
     RESET_MARK = (_PWR_MGMT_1, _ASLEEP)
-    FRAME_BYTES = 12
+    POWER = _PWR_MGMT_1
+    ASLEEP = _ASLEEP
+    FIFO_COUNT = 0x070
     FIFO_BYTES = 512
     FIFO_REGISTER = 0x072
     STARTUP_S = 0.06
@@ -70,9 +63,7 @@ class Icm20948(MotionChip):
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
         """Return what the chip is set to; rates are 1125 Hz divided by a whole number up to 256."""
-        rate_hz = not_below('rate_hz', settings.rate_hz, [_FASTEST_HZ / divider for divider in range(1, 257)])
-        dps = not_below('gyro_range_dps', settings.gyro_range_dps, _GYRO_COUNTS_PER_DPS)
-        g = not_below('accel_range_g', settings.accel_range_g, _ACCEL_COUNTS_PER_G)
+        rate_hz, dps, g = choose(settings, rates_hz(_FASTEST_HZ), GYRO_COUNTS_PER_DPS, ACCEL_COUNTS_PER_G)
         bandwidth_hz = not_above(settings.widest_hz(rate_hz), _GYRO_FILTERS_HZ)
         dlpf = _GYRO_FILTERS_HZ.index(bandwidth_hz)
         divider = round(_FASTEST_HZ / rate_hz) - 1
@@ -81,17 +72,17 @@ class Icm20948(MotionChip):
             rate_hz=rate_hz,
             gyro_range_dps=dps,
             accel_range_g=g,
-            gyro_scale=math.radians(1.0) / _GYRO_COUNTS_PER_DPS[dps],
-            accel_scale=STANDARD_GRAVITY / _ACCEL_COUNTS_PER_G[g],
+            gyro_scale=math.radians(1.0) / GYRO_COUNTS_PER_DPS[dps],
+            accel_scale=STANDARD_GRAVITY / ACCEL_COUNTS_PER_G[g],
             gyro_bandwidth_hz=bandwidth_hz,
             accel_bandwidth_hz=_ACCEL_FILTERS_HZ[dlpf],
             delay_s=butterworth_delay_s(bandwidth_hz),
             registers={
-                _USER_CTRL: (_FIFO_ENABLE,),
-                _GYRO_SMPLRT_DIV: (divider, filtered | list(_GYRO_COUNTS_PER_DPS).index(dps) << 1),
+                _USER_CTRL: (FIFO_ENABLE,),
+                _GYRO_SMPLRT_DIV: (divider, filtered | code_of(dps, GYRO_COUNTS_PER_DPS) << 1),
                 _ACCEL_SMPLRT_DIV: (0, divider),
-                _ACCEL_CONFIG: (filtered | list(_ACCEL_COUNTS_PER_G).index(g) << 1,),
-                _PWR_MGMT_1: (_BEST_CLOCK, 0),
+                _ACCEL_CONFIG: (filtered | code_of(g, ACCEL_COUNTS_PER_G) << 1,),
+                _PWR_MGMT_1: (RUNNING, 0),
                 _FIFO_EN: (0, _GYRO_AND_ACCEL),
                 _FIFO_MODE: (0,),
             },
@@ -100,11 +91,6 @@ class Icm20948(MotionChip):
     def _identify(self) -> None:
         self._choose(0)
         super()._identify()
-
-    def _wake(self) -> None:
-        self._write(_PWR_MGMT_1, _DEVICE_RESET)
-        self._sleep(_RESET_S)
-        self._write(_PWR_MGMT_1, _BEST_CLOCK)
 
     def _clear_fifo(self) -> None:
         self._choose(0)
@@ -115,7 +101,7 @@ class Icm20948(MotionChip):
 
     def _waiting(self) -> int:
         self._choose(0)
-        return int.from_bytes(self._read(_FIFO_COUNT, 2), 'big')
+        return super()._waiting()
 
     def _take(self, waiting: int) -> bytes:
         data = super()._take(waiting)
@@ -123,12 +109,6 @@ class Icm20948(MotionChip):
         if bank & 0x30:  # what was read was not the FIFO
             raise SettingsLost(f'{self._name} has changed its register bank by itself: look for a weak supply')
         return data
-
-    def _counts(self, data: bytes) -> NDArray[np.int16]:
-        return np.frombuffer(data, '>i2').astype(np.int16).reshape(-1, 6)[:, [3, 4, 5, 0, 1, 2]]
-
-    def _sleep_now(self) -> None:
-        self._write(_PWR_MGMT_1, _ASLEEP)
 
     # Bank 0 is the one that is chosen, but for the moment that another is needed. What the chip has chosen may be
     # something else, so it is told anew before each batch and asked after it.

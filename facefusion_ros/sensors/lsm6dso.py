@@ -17,7 +17,7 @@ from facefusion_ros.sensors.motion import (
     MotionSettings,
     Plan,
     butterworth_delay_s,
-    not_below,
+    choose,
 )
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ class Lsm6dso(MotionChip):
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
         """Return what the chip is set to; its filter goes with its rate."""
-        rate_hz = not_below('rate_hz', settings.rate_hz, _RATES)
-        dps = not_below('gyro_range_dps', settings.gyro_range_dps, _GYRO_RANGES)
-        g = not_below('accel_range_g', settings.accel_range_g, _ACCEL_RANGES)
+        rate_hz, dps, g = choose(settings, _RATES, _GYRO_RANGES, _ACCEL_RANGES)
         code = list(_RATES).index(rate_hz) + 1
         gyro_bits, dps_per_count = _GYRO_RANGES[dps]
         accel_bits, g_per_count = _ACCEL_RANGES[g]

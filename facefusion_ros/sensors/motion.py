@@ -143,6 +143,17 @@ def not_above(wanted: float, available: Iterable[Number]) -> Number:
     return max((each for each in choice if each <= wanted), default=choice[0])
 
 
+def choose(
+    settings: MotionSettings, rates_hz: Iterable[float], gyro_dps: Iterable[int], accel_g: Iterable[int]
+) -> tuple[float, int, int]:
+    """Return what a chip does of what it can: rate, Hz, and ranges, degrees/s and g; raises SettingError."""
+    return (
+        not_below('rate_hz', settings.rate_hz, rates_hz),
+        not_below('gyro_range_dps', settings.gyro_range_dps, gyro_dps),
+        not_below('accel_range_g', settings.accel_range_g, accel_g),
+    )
+
+
 def butterworth_delay_s(cutoff_hz: float) -> float:
     """Return the delay of slow signals in a second-order Butterworth filter, √2/(2π f).
 

@@ -10,30 +10,30 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY, MotionChip, MotionSettings, Plan, not_above, not_below
+from facefusion_ros.sensors.invensense import (
+    ACCEL_COUNTS_PER_G,
+    FIFO_ENABLE,
+    GYRO_COUNTS_PER_DPS,
+    RUNNING,
+    InvenSenseChip,
+    code_of,
+    rates_hz,
+)
+from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, choose, not_above
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from facefusion_ros.sensors.motion import MotionSettings
 
 _SMPLRT_DIV = 0x19
 _CONFIG = 0x1A
 _FIFO_EN = 0x23
 _USER_CTRL = 0x6A
 _PWR_MGMT_1 = 0x6B
-_FIFO_COUNT = 0x72
 
-_DEVICE_RESET = 0x80
 _ASLEEP = 0x40
-_CLOCK_OF_GYRO_X = 0x01
 _FIFO_RESET = 0x04
-_FIFO_ENABLE = 0x40
 _GYRO_AND_ACCEL = 0x78
-_RESET_S = 0.1
-
-_GYRO_COUNTS_PER_DPS = {250: 131.0, 500: 65.5, 1000: 32.8, 2000: 16.4}
-_ACCEL_COUNTS_PER_G = {2: 16384, 4: 8192, 8: 4096, 16: 2048}
+_FASTEST_HZ = 1000.0
 
 # Bandwidth of the gyroscope, Hz -> its delay, s, and the accelerometer's bandwidth, Hz; DLPF_CFG counts from 1.
 _FILTERS_6050 = {
@@ -54,15 +54,16 @@ _FILTERS_6500 = {
 }
 
 
-class Mpu6050(MotionChip):
+class Mpu6050(InvenSenseChip):
     """MPU-6050; address 0x69 with the AD0 pin high."""
 
     NAME = 'MPU-6050'
-    ADDRESS = 0x68
     IDENTITY_REGISTER = 0x75
     IDENTITIES = frozenset({0x68})
     RESET_MARK = (_PWR_MGMT_1, _ASLEEP)
-    FRAME_BYTES = 12
+    POWER = _PWR_MGMT_1
+    ASLEEP = _ASLEEP
+    FIFO_COUNT = 0x72
     FIFO_BYTES = 1024
     FIFO_REGISTER = 0x74
     STARTUP_S = 0.06
@@ -75,49 +76,33 @@ class Mpu6050(MotionChip):
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
         """Return what the chip is set to; rates are 1000 Hz divided by a whole number up to 256."""
-        rate_hz = not_below('rate_hz', settings.rate_hz, [1000.0 / divider for divider in range(1, 257)])
-        dps = not_below('gyro_range_dps', settings.gyro_range_dps, _GYRO_COUNTS_PER_DPS)
-        g = not_below('accel_range_g', settings.accel_range_g, _ACCEL_COUNTS_PER_G)
+        rate_hz, dps, g = choose(settings, rates_hz(_FASTEST_HZ), GYRO_COUNTS_PER_DPS, ACCEL_COUNTS_PER_G)
         bandwidth = not_above(settings.widest_hz(rate_hz), cls.FILTERS)
         dlpf = list(cls.FILTERS).index(bandwidth) + 1
         delay_s, accel_bandwidth_hz = cls.FILTERS[bandwidth]
-        ranges = (list(_GYRO_COUNTS_PER_DPS).index(dps) << 3, list(_ACCEL_COUNTS_PER_G).index(g) << 3)
+        ranges = (code_of(dps, GYRO_COUNTS_PER_DPS) << 3, code_of(g, ACCEL_COUNTS_PER_G) << 3)
         return Plan(
             rate_hz=rate_hz,
             gyro_range_dps=dps,
             accel_range_g=g,
-            gyro_scale=math.radians(1.0) / _GYRO_COUNTS_PER_DPS[dps],
-            accel_scale=STANDARD_GRAVITY / _ACCEL_COUNTS_PER_G[g],
+            gyro_scale=math.radians(1.0) / GYRO_COUNTS_PER_DPS[dps],
+            accel_scale=STANDARD_GRAVITY / ACCEL_COUNTS_PER_G[g],
             gyro_bandwidth_hz=bandwidth,
             accel_bandwidth_hz=accel_bandwidth_hz,
             delay_s=delay_s,
             registers={
-                _USER_CTRL: (_FIFO_ENABLE, _CLOCK_OF_GYRO_X),
-                _SMPLRT_DIV: (round(1000.0 / rate_hz) - 1, dlpf, *ranges, *([dlpf] if cls.FILTERS_APART else [])),
+                _USER_CTRL: (FIFO_ENABLE, RUNNING),
+                _SMPLRT_DIV: (round(_FASTEST_HZ / rate_hz) - 1, dlpf, *ranges, *([dlpf] if cls.FILTERS_APART else [])),
                 _FIFO_EN: (_GYRO_AND_ACCEL,),
             },
         )
-
-    def _wake(self) -> None:
-        self._write(_PWR_MGMT_1, _DEVICE_RESET)
-        self._sleep(_RESET_S)
-        self._write(_PWR_MGMT_1, _CLOCK_OF_GYRO_X)
 
     def _clear_fifo(self) -> None:
         self._write(_FIFO_EN, 0)
         self._write(_USER_CTRL, 0)
         self._write(_USER_CTRL, _FIFO_RESET)
-        self._write(_USER_CTRL, _FIFO_ENABLE)
+        self._write(_USER_CTRL, FIFO_ENABLE)
         self._write(_FIFO_EN, _GYRO_AND_ACCEL)
-
-    def _waiting(self) -> int:
-        return int.from_bytes(self._read(_FIFO_COUNT, 2), 'big')
-
-    def _counts(self, data: bytes) -> NDArray[np.int16]:
-        return np.frombuffer(data, '>i2').astype(np.int16).reshape(-1, 6)[:, [3, 4, 5, 0, 1, 2]]
-
-    def _sleep_now(self) -> None:
-        self._write(_PWR_MGMT_1, _ASLEEP)
 
 
 class Mpu6500(Mpu6050):
