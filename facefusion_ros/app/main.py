@@ -37,6 +37,7 @@ examples:
   facefusion-ros launch pipeline.launch.xml source:=/dev/video0 bus:=1
   facefusion-ros record --out drive.mcap --duration 60
   facefusion-ros replay drive.mcap --out replayed
+  facefusion-ros calibrate drive.mcap
   facefusion-ros detect portrait.jpg --json -
   facefusion-ros swap portrait.jpg --persona porcelain --out android.png
 """
@@ -83,6 +84,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--topic', help="the camera's pictures (the first Image, else CompressedImage)")
     sub.add_argument('--frames', action='store_true', help='also write every output frame as PNG')
     _describe_patches(sub)
+
+    sub = command('calibrate', _calibrate, "find the gyro's time offset, rotation and bias from a bag with motion")
+    sub.add_argument('bag', type=Path, help='an .mcap file or a rosbag2 folder')
+    sub.add_argument('--topic', help="the camera's pictures (the first Image, else CompressedImage)")
+    sub.add_argument('--imu', metavar='TOPIC', help='the readings of the gyro (imu/data_raw beside the pictures)')
+    sub.add_argument(
+        '--intrinsics', type=Path, metavar='YAML', help="the camera's calibration (camera_info of the bag)"
+    )
+    sub.add_argument('--json', default='', metavar='FILE', help='also write the numbers (-: on the standard output)')
 
     sub = command('detect', _detect, 'find the faces in pictures')
     sub.add_argument('images', nargs='+', metavar='IMAGE')
@@ -257,6 +267,12 @@ def _replay(options: argparse.Namespace) -> int:
     settings = _patch_settings(options, PATCH_SIZE)
     with closing(_detector(options, still=False)) as detector:
         return replay(options.bag, options.out, settings, options.topic, detector, write_frames=options.frames)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from facefusion_ros.app.calibrate import calibrate_bag
+
+    return calibrate_bag(options.bag, options.json, options.topic, options.imu, options.intrinsics)
 
 
 def _detect(options: argparse.Namespace) -> int:

@@ -83,6 +83,34 @@ class Blender(FrameStage):
             [float(value) for value in np.asarray(ALIGNMENT.r_optical_imu).ravel()],
             'Rotation that takes a vector of the IMU frame to the optical frame, 9 numbers row by row',
         ),
+        Parameter(
+            'imu_time_offset_s',
+            ALIGNMENT.time_offset_s,
+            'Stamp of a gyro reading minus that of a frame of the same moment; as `facefusion-ros calibrate` finds it',
+            's',
+            -0.2,
+            0.2,
+        ),
+        Parameter('imu_bias', list(ALIGNMENT.gyro_bias), 'What the gyro reads at rest, 3 numbers', 'rad/s'),
+        Parameter(
+            'imu_calibration',
+            ALIGNMENT.calibrate,
+            'Whether time offset, rotation and bias of the gyro are estimated while running, from those given',
+        ),
+        Parameter(
+            'readout_s',
+            ALIGNMENT.readout_s,
+            "From the exposure of a picture's first row to that of the last; 0 for a global shutter",
+            's',
+            -0.1,
+            0.1,
+        ),
+        Parameter('flow_correction', ALIGNMENT.flow, 'Whether the picture finishes what the gyro predicts'),
+        Parameter(
+            'coupling_gate',
+            ALIGNMENT.gate,
+            'Whether the gyro is believed only as far as a face follows it; one that rides along does not',
+        ),
         *network('background.model', 'redraws the whole frame (Real-ESRGAN)'),
         Parameter(
             'background.budget_s',
@@ -280,7 +308,20 @@ def _alignment(values: Mapping[str, Any]) -> AlignmentSettings:
         message = f'parameter imu_rotation has {rotation.size} numbers: give the 9 of a 3x3 rotation, row by row'
         raise ParameterError(message)
     rows = tuple((float(a), float(b), float(c)) for a, b, c in rotation.reshape(3, 3))
-    return AlignmentSettings(gyro=values['gyro_prediction'], r_optical_imu=(rows[0], rows[1], rows[2]))
+    bias = values['imu_bias']
+    if len(bias) != 3:
+        message = f'parameter imu_bias has {len(bias)} numbers: give 3, rad/s about x, y and z'
+        raise ParameterError(message)
+    return AlignmentSettings(
+        gyro=values['gyro_prediction'],
+        flow=values['flow_correction'],
+        gate=values['coupling_gate'],
+        calibrate=values['imu_calibration'],
+        r_optical_imu=(rows[0], rows[1], rows[2]),
+        time_offset_s=values['imu_time_offset_s'],
+        gyro_bias=(float(bias[0]), float(bias[1]), float(bias[2])),
+        readout_s=values['readout_s'],
+    )
 
 
 def _background_settings(values: Mapping[str, Any]) -> BackgroundSettings:

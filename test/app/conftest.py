@@ -98,7 +98,9 @@ def facefusion_process(executable: str) -> Callable[..., Result]:
     return run
 
 
-def write_bag(path: Path, world: World, frames: int, *, raw: bool = False, every: int = 1) -> None:
+def write_bag(
+    path: Path, world: World, frames: int, *, raw: bool = False, every: int = 1, imu_late_ns: int = 0
+) -> None:
     """Write what the head's camera and sensors see of a world, as a running pipeline publishes it."""
     camera = world.camera
     picture = np.empty((camera.height, camera.width, 3), np.uint8)
@@ -117,7 +119,7 @@ def write_bag(path: Path, world: World, frames: int, *, raw: bool = False, every
     end_ns = messages[-1][0]
     for stamp_ns in range(EPOCH_NS, end_ns, 1_000_000_000 // IMU_HZ):
         time_s = world.time_s(stamp_ns, EPOCH_NS)
-        imu = Imu(header=to_header(stamp_ns, 'imu_link'))
+        imu = Imu(header=to_header(stamp_ns + imu_late_ns, 'imu_link'))
         imu.orientation_covariance[0] = -1.0
         for vector, values in (
             (imu.angular_velocity, world.angular_velocity_imu(time_s)),
@@ -140,6 +142,15 @@ def golden_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adopt_environment()
     path = tmp_path_factory.mktemp('bag') / 'golden.mcap'
     write_bag(path, load_world('head'), 40)
+    return path
+
+
+@pytest.fixture(scope='session')
+def shaken_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seconds of a small camera that turns, its gyro stamped 12 ms late."""
+    adopt_environment()
+    path = tmp_path_factory.mktemp('bag') / 'shaken.mcap'
+    write_bag(path, load_world('head').sized(320, 240), 150, imu_late_ns=12_000_000)
     return path
 
 

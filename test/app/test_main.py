@@ -17,6 +17,7 @@ COMMANDS = {
     'identity': ('source of a persona', 'IMAGE', '--recogniser', '--out', '--accept-noncommercial'),
     'doctor': ('how to get what is missing',),
     'models': ('list', 'inspect', 'add', 'verify'),
+    'calibrate': ('gyro', 'bag', '--imu', '--intrinsics', '--json'),
     'bench': ('measure', 'transport', 'stages', 'inference', 'precision', 'roofline'),
 }
 
@@ -25,7 +26,7 @@ def test_help_names_every_command(facefusion):
     done = facefusion('--help')
     assert (done.code, done.err) == (0, '')
     for command in COMMANDS:
-        assert f'\n    {command} ' in done.out
+        assert f'\n    {command}' in done.out
     assert 'examples:' in done.out
 
 
