@@ -52,6 +52,8 @@ class Scene:
     """Left, top, width, height, pixels of the photograph."""
     face_at_m: tuple[float, float] = (0.0, 0.0)
     """Middle of the face box right of and below the axis."""
+    rides: bool = False
+    """Whether the wall is carried by what carries the camera, like the inside of a vehicle."""
 
     def __post_init__(self) -> None:
         if not (0.01 <= self.distance_m <= 1000.0 and 0.01 <= self.width_m <= 1000.0):

@@ -134,7 +134,8 @@ class World:
             raise ValueError('period_s x camera.rate_hz must be a whole number of frames')
         self.light.check_period(self.period_s)
         times = np.arange(self.frames) / float(self.camera.rate)
-        self._check_wall(times)
+        if not self.scene.rides:
+            self._check_wall(times)
         if self.face is not None:
             self._check_face(self.face, times)
 
@@ -154,7 +155,7 @@ class World:
         if not face.rides:
             towards = np.einsum('nji,nj->ni', self.trajectory.rotation(times), centre - self.trajectory.position(times))
             axis = np.einsum('nji,nj->ni', self.trajectory.rotation(times), axis)
-            if centre[:, 2].max() > self.scene.distance_m:
+            if not self.scene.rides and centre[:, 2].max() > self.scene.distance_m:
                 raise ValueError('the face is behind the wall; lessen face.distance_m or face.motion')
         if towards[:, 2].min() < _NEAREST_M:
             raise ValueError('the face is too near the camera; lessen motion or raise face.distance_m')
@@ -298,8 +299,10 @@ class World:
         """Pose of the wall, as ``View`` takes it: times (...) to two arrays (..., 3, 3)."""
         offset = np.zeros((*t_s.shape, 3, 3))
         offset[..., 0, 0] = offset[..., 1, 1] = 1.0
-        offset[..., 2] = -self.trajectory.position(t_s)
-        offset[..., 2, 2] += self.scene.distance_m
+        offset[..., 2, 2] = self.scene.distance_m
+        if self.scene.rides:
+            return np.broadcast_to(np.eye(3), offset.shape), offset
+        offset[..., 2] -= self.trajectory.position(t_s)
         return self.trajectory.rotation(t_s), offset
 
     def face_pose(self, t_s: Floats) -> tuple[Floats, Floats]:

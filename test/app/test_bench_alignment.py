@@ -20,7 +20,7 @@ def turning():
 
 
 def run(world, names, count=60, first=0):
-    made = bench._Bench(world, names, 2)
+    made = bench.Comparison(world, names, 2)
     made.run(first, 6)
     return made.run(first + 6, count)
 
@@ -58,7 +58,7 @@ def test_the_gyro_alone_misleads_where_the_face_rides_along():
 
 
 def test_a_live_frame_knows_no_later_reading(turning):
-    lanes = bench._Bench(turning, ['gyro_flow', 'live'], 2).lanes
+    lanes = bench.Comparison(turning, ['gyro_flow', 'live'], 2).lanes
     picture = np.zeros((480, 640, 3), np.uint8)
     for lane in lanes.values():
         lane.observe(picture, 30, ())
@@ -75,6 +75,8 @@ def test_variants():
     np.testing.assert_allclose(riding.truth(7).landmarks, riding.truth(33).landmarks, atol=1e-3)
     np.testing.assert_allclose(riding.truth(0).landmarks, load_world('turning').truth(0).landmarks, atol=40.0)
     assert bench.riding_variant(load_world('riding')) == load_world('riding')
+    inside = replace(parallax, face=None, scene=replace(parallax.scene, rides=True))
+    assert bench.riding_variant(inside) == inside
 
 
 def test_jitter_is_the_root_mean_square():

@@ -121,6 +121,15 @@ def test_a_face_that_rides_along_stays_in_the_picture_while_the_wall_passes(ridi
     assert face < 3.0 < 8.0 < wall
 
 
+def test_inside_of_a_vehicle_all_of_the_picture_stays():
+    turning = load_world('turning')
+    inside = replace(turning, scene=replace(turning.scene, rides=True))
+    near, far = take(inside, 10)[0].astype(int), take(inside, 16)[0].astype(int)
+    assert np.abs(near - far).mean() < 3.0
+    np.testing.assert_array_equal(inside.truth(10).landmarks, inside.truth(0).landmarks)
+    np.testing.assert_array_equal(inside.angular_velocity_imu(1.0), turning.angular_velocity_imu(1.0))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.0, 10.0), st.floats(-0.03, 0.03), st.booleans())
 def test_each_point_is_seen_by_the_row_that_is_exposed_then(t_s, readout_s, bent):

@@ -95,7 +95,7 @@ def alignment(
     rate_hz = float(given.camera.rate)
     delay = max(1, round(latency_ms * 1e-3 * rate_hz))
     learning, measured = (max(1, round(span_s * rate_hz)) for span_s in (calibration_s, seconds))
-    bench = _Bench(given, tuple(modes(given)), delay)
+    bench = Comparison(given, tuple(modes(given)), delay)
     beginning = bench.run(0, learning)
     learned = _learned(bench.lanes['gyro_flow'].alignment, given.imu)
     figures = bench.run(learning, measured)
@@ -116,7 +116,7 @@ def alignment(
         if variant == given:
             riding = {name: figures[name] for name in _RIDING}
         else:
-            bench = _Bench(variant, _RIDING, delay)
+            bench = Comparison(variant, _RIDING, delay)
             bench.run(0, learning)
             riding = bench.run(learning, measured)
     return {
@@ -151,7 +151,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 @dataclass
-class _Lane:
+class Lane:
     """A mode at work."""
 
     mode: Mode
@@ -161,8 +161,10 @@ class _Lane:
     alignment: Alignment
     read_to: int
     """Number of the next reading of the gyro."""
+    indices: list[int] = field(default_factory=list)
+    """Numbers of the frames that count: those with all landmarks in the picture, when measured and when shown."""
     errors: list[float] = field(default_factory=list)
-    """Pixels, mean over the landmarks, of each frame that counts."""
+    """Pixels, mean over the landmarks, of each of these."""
     raw: list[float] = field(default_factory=list)
     """The same where the landmarks are left as they were measured."""
     costs_ms: list[float] = field(default_factory=list)
@@ -171,7 +173,7 @@ class _Lane:
     """Frames on which nothing was known of the motion."""
 
     @classmethod
-    def begin(cls, mode: Mode, world: World, delay: int) -> _Lane:
+    def begin(cls, mode: Mode, world: World, delay: int) -> Lane:
         """Start before the first frame, with nothing learned."""
         alignment = Alignment(mode.settings or AlignmentSettings(gyro=False, flow=False), world.camera.intrinsics)
         return cls(mode, world, delay, alignment, -math.ceil(_READ_BEFORE_S * world.imu.rate_hz))
@@ -221,20 +223,24 @@ class _Lane:
         }
 
 
-class _Bench:
-    """A world whose every frame is shown to several modes."""
+class Comparison:
+    """A world whose every frame is shown to several modes, each on its lane.
+
+    :param names: of ``modes``.
+    :param delay: frames from measuring a face to showing its patch.
+    """
 
     def __init__(self, world: World, names: Collection[str], delay: int) -> None:
         self._world = world
         self._delay = delay
         self._noise = np.random.default_rng([world.seed, 8])
-        self.lanes = {name: _Lane.begin(mode, world, delay) for name, mode in modes(world).items() if name in names}
+        self.lanes = {name: Lane.begin(mode, world, delay) for name, mode in modes(world).items() if name in names}
         self._faces: dict[int, Face] = {}
 
     def run(self, first: int, count: int) -> dict[str, Any]:
         """Show frames; return the figures of all modes over these."""
         for lane in self.lanes.values():
-            lane.errors, lane.raw, lane.costs_ms, lane.unmoved = [], [], [], 0
+            lane.indices, lane.errors, lane.raw, lane.costs_ms, lane.unmoved = [], [], [], [], 0
         for index, pixels, truth in _frames(self._world, first, count):
             now = _face(truth, self._world.frame_stamp_ns(index, EPOCH_NS))
             noise = DETECTION_NOISE_PX * self._noise.standard_normal((5, 2))
@@ -246,6 +252,7 @@ class _Bench:
                 kept = lane.show(pixels, index, now.measured_ns, known)
                 if known is None or not (self._sees(now) and self._sees(known)):
                     continue
+                lane.indices.append(index)
                 lane.errors.append(_apart(kept, now))
                 lane.raw.append(_apart(known.landmarks, now))
         return {name: lane.figures() for name, lane in self.lanes.items()}
@@ -282,6 +289,8 @@ def riding_variant(world: World) -> World:
     """Make the same world with the face carried along by what carries the camera; raises ValueError where it cannot."""
     if world.face is not None:
         return replace(world, face=replace(world.face, rides=True))
+    if world.scene.rides:
+        return world
     # The wall steps back, or the head would stick in it.
     distance_m = world.scene.distance_m
     scene = replace(world.scene, distance_m=4.0 * distance_m)
@@ -291,7 +300,7 @@ def riding_variant(world: World) -> World:
 def _still(given: World, delay: int, count: int) -> dict[str, Any]:
     """Find the face of a still world with the detector, smooth it, move it to the newest frame: how much it shakes."""
     world = still_variant(given)
-    matched, live = (_Lane.begin(modes(world)[name], world, delay) for name in ('gyro_flow', 'live'))
+    matched, live = (Lane.begin(modes(world)[name], world, delay) for name in ('gyro_flow', 'live'))
     smooth: dict[int, Face] = {}
     places: dict[str, list[Floats]] = {
         'still_jitter_px': [],
