@@ -78,10 +78,9 @@ def copy_of_the_sources(folder):
 
 
 def modules(folder):
-    """The Python files of the package in a folder, but for the generated ones."""
-    return {
-        str(file.relative_to(folder)) for file in folder.rglob('*.py') if file.relative_to(folder).parts[0] != 'msg'
-    }
+    """The Python files of the package in a folder, but for the generated ones, and the networks that ship."""
+    files = [*folder.rglob('*.py'), *(folder / 'models' / 'weights').iterdir()]
+    return {str(file.relative_to(folder)) for file in files if file.relative_to(folder).parts[0] != 'msg'}
 
 
 def check_prefix(prefix, sources):

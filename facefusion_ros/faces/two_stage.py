@@ -39,7 +39,7 @@ class TwoStageSettings:
     """Least chance of a face in any crop but the last."""
     evidence: float = 6.0
     """Least sum of the log odds of the detector's score and of the chance of a face in the last crop."""
-    kept_chance: float = 0.8
+    kept_chance: float = 0.95
     """Least chance of a face where one is known to be."""
     sure_score: float = 0.8
     """A face with this score is there, as far as one picture tells; 0.5 is that of the least evidence."""

@@ -6,7 +6,7 @@ from facefusion_ros.app.bench.architectures import ARCHITECTURES
 from facefusion_ros.app.bench.roofline import CHAINS, DEVICES, floor, roofline
 from facefusion_ros.models.cost import Cost
 from facefusion_ros.models.families import catalogue
-from facefusion_ros.models.store import Store, store_folder
+from facefusion_ros.models.store import Store, open_store, store_folder
 from facefusion_ros.models.tiny import write_tiny
 
 ORIN = DEVICES[0]
@@ -45,7 +45,8 @@ def test_every_architecture_on_every_device(facefusion):
     done = facefusion('bench', 'roofline')
     assert (done.code, done.err) == (0, '')
     result = json.loads(done.out)
-    assert result['networks'].keys() == ARCHITECTURES.keys()
+    shipped = {f'shipped: {entry.name}' for entry in open_store().entries().values()}
+    assert result['networks'].keys() == ARCHITECTURES.keys() | shipped
     codeformer = result['networks']['codeformer_512']
     assert codeformer['gflop'] == pytest.approx(810, rel=0.01)
     assert codeformer['weights_fp16_mb'] == pytest.approx(188, rel=0.01)

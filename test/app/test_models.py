@@ -23,6 +23,10 @@ from training.ship import ship
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv('FACEFUSION_MODELS', str(tmp_path / 'store'))
+    # Whatever ships with the package.
+    (tmp_path / 'weights').mkdir()
+    (tmp_path / 'weights' / 'index.yaml').write_text('models: {}\n')
+    monkeypatch.setattr(store_module, 'WEIGHTS', tmp_path / 'weights')
     return tmp_path
 
 
@@ -155,11 +159,8 @@ def test_inspect_of_an_ambiguous_network(models, tiny, folder):
 class TestWhatShipsWithThePackage:
     @pytest.fixture(autouse=True)
     def _ships(self, tiny, folder, monkeypatch):
-        (folder / 'weights').mkdir()
-        (folder / 'weights' / 'index.yaml').write_text('models: {}\n')
         (folder / 'README.md').touch()
         monkeypatch.setattr(ship_module, 'ROOT', folder)
-        monkeypatch.setattr(store_module, 'WEIGHTS', folder / 'weights')
         ship(tiny('yolov4_tiny_points').rename(folder / 'finder.onnx'), 'README.md', folder / 'weights')
 
     def test_is_listed_verified_and_inspected(self, models, tiny, folder):

@@ -227,15 +227,54 @@ def test_a_slow_stream_keeps_its_face(portrait, tracking):
         assert face.track_id == 1
 
 
+class Tiring:
+    """A detector that sees nothing any more once it is told so."""
+
+    blind = False
+    sure_score, again_is_cheap = 0.0, True
+
+    def detect(self, pixels):
+        return () if self.blind else detector().detect(pixels)
+
+    def again(self, pixels, face):
+        return None if self.blind else detector().again(pixels, face)
+
+
 def test_a_face_the_detector_no_longer_sees_is_let_go(portrait):
-    watch = Watch(FinderSettings(unseen_s=0.6))
-    for x in range(320, 630, 5):
-        assert watch(portrait.picture(centre=(x, 240))[0])
-    half = portrait.picture(centre=(630, 240))[0]
-    followed_ns = watch.stamp_ns
-    while faces := watch(half):
-        assert faces[0].measured_ns == watch.stamp_ns
-        assert watch.stamp_ns - followed_ns <= 0.7e9
+    tiring = Tiring()
+    finder = FaceFinder(FinderSettings(unseen_s=0.6), tiring)
+    pixels = portrait.picture()[0]
+    for step in range(1, 9):
+        assert finder.find(pixels, step * PERIOD_NS)
+    tiring.blind = True
+    stamp_ns = detected_ns = 8 * PERIOD_NS
+    while faces := finder.find(pixels, stamp_ns := stamp_ns + PERIOD_NS):
+        # The flow follows what is there; it is a face no longer, as far as anybody can tell.
+        assert faces[0].measured_ns == stamp_ns
+        assert stamp_ns - detected_ns <= 0.7e9
+    assert stamp_ns - detected_ns >= 0.4e9
+
+
+@pytest.mark.parametrize('sure', [True, False])
+def test_a_find_that_is_not_sure_must_be_made_twice(portrait, sure):
+    asked = Tiring()
+    asked.sure_score = 0.0 if sure else 1.1
+    finder = FaceFinder(None, asked)
+    pixels = portrait.picture()[0]
+    assert len(finder.find(pixels, PERIOD_NS)) == sure
+    assert len(finder.find(pixels, 2 * PERIOD_NS)) == 1
+
+
+@pytest.mark.parametrize('cheap', [True, False])
+def test_where_a_second_look_is_not_cheap_each_detection_searches(portrait, cheap):
+    asked, searches = Tiring(), []
+    asked.again_is_cheap = cheap
+    asked.detect = lambda pixels: searches.append(1) or detector().detect(pixels)
+    finder = FaceFinder(FinderSettings(detection_interval=2, search_interval=3), asked)
+    pixels = portrait.picture()[0]
+    for step in range(1, 25):
+        finder.find(pixels, step * PERIOD_NS)
+    assert len(searches) == (4 if cheap else 12)
 
 
 def test_a_face_is_followed_and_seen_through_a_quarter_turn(portrait):
