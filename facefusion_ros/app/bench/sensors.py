@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 CHIPS = (*LIGHT_CHIPS, *MOTION_CHIPS)
 _LEAST_S = 5
-_SLOTS = 60
-"""Of the histogram of stamp errors, to each side of 0."""
+_LEAST_US, _PER_DECADE, _SLOTS = 1.0, 10, 50
+"""Histograms of stamp errors: from where on, slots per factor of 10, and how many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,7 @@ def _overcome(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _histogram(errors_us: NDArray[np.float64]) -> dict[str, Any]:
-    """Count errors in slots of one width; those beyond the ends are in the last slots."""
-    width_us = float(f'{max(np.quantile(np.abs(errors_us), 0.99), 1.0) / (_SLOTS - 10):.1g}')
-    edges = width_us * np.arange(-_SLOTS, _SLOTS + 1)
-    counts, _ = np.histogram(np.clip(errors_us, edges[0], edges[-1]), edges)
-    return {'from': float(edges[0]), 'width': width_us, 'counts': counts.tolist()}
+    """Count errors by their size, in slots that are even on a logarithmic scale; what is beyond is in the end slots."""
+    slots = np.log10(np.maximum(np.abs(errors_us), _LEAST_US) / _LEAST_US) * _PER_DECADE
+    counts = np.bincount(np.minimum(slots.astype(np.int64), _SLOTS - 1), minlength=_SLOTS)
+    return {'least_us': _LEAST_US, 'per_decade': _PER_DECADE, 'counts': counts.tolist()}
