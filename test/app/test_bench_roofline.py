@@ -53,8 +53,8 @@ def test_every_architecture_on_every_device(facefusion):
     # 810 GFLOP at 42.6 TFLOPS, and half of it in eight bits.
     assert codeformer['devices'][ORIN.name]['fp16']['floor_ms'] == pytest.approx(19.0, rel=0.01)
     assert codeformer['devices'][ORIN.name]['int8']['floor_ms'] == pytest.approx(9.5, rel=0.01)
-    for row in result['networks'].values():
-        assert 'not_counted' not in row
+    for name, row in result['networks'].items():
+        assert 'not_counted' not in row or name in shipped
         assert row['devices'].keys() == result['devices'].keys() == {each.name for each in DEVICES}
     assert result['chains'].keys() == CHAINS.keys()
     chain = result['chains']['swap, restore 512 by CodeFormer']

@@ -475,7 +475,8 @@ def test_whatever_goes_wrong_late_what_was_loaded_is_closed(maker, folder, runni
         maker('ada', **known, **everything | {'enhancer': 'nosuch'})
     assert running == []
     made = maker('ada', **known, **everything)
-    assert len(running) == len(made.providers) == 4
+    # And what finds the face in ada's picture, where that takes networks.
+    assert len(running) >= len(made.providers) == 4
     made.close()
     assert running == []
 
