@@ -9,6 +9,7 @@ import onnx
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -18,9 +19,17 @@ OPSET = 13
 
 
 def export(
-    net: nn.Module, example: tuple[torch.Tensor, ...], file: Path, inputs: list[str], outputs: list[str]
+    net: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    file: Path,
+    inputs: list[str],
+    outputs: list[str],
+    told: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the network with static shapes, batch normalisation folded into the convolutions, and check the file."""
+    """Write the network with static shapes, batch normalisation folded into the convolutions, and check the file.
+
+    ``told``: what the file says of itself beside its inputs and outputs, such as whose faces it shows.
+    """
     net = net.cpu().eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')
@@ -37,6 +46,7 @@ def export(
     model = onnx.load(str(file))
     model.producer_name, model.producer_version = 'facefusion_ros', ''
     model.doc_string = ''
+    onnx.helper.set_model_props(model, dict(told or {}))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(file))
     print(f'{file}: {file.stat().st_size / 1e6:.2f} MB', flush=True)

@@ -125,7 +125,8 @@ def main() -> None:
     settings = RunSettings(options.out, options.steps, rate=2e-3, seed=options.seed, workers=options.workers)
     net = train(Swapper(), make, loss_of, settings)
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, len(PERSONAS)))
-    export(net, example, options.out / 'persona_swapper.onnx', ['picture', 'persona'], ['swapped', 'mask'])
+    told = {'personas': ','.join(PERSONAS)}
+    export(net, example, options.out / 'persona_swapper.onnx', ['picture', 'persona'], ['swapped', 'mask'], told)
 
 
 if __name__ == '__main__':
