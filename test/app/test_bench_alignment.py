@@ -35,6 +35,14 @@ def test_doing_nothing_errs_by_the_motion_of_the_landmarks(turning):
     assert figures['harmed'] == 0.0
 
 
+def test_what_is_drawn_is_what_is_summed_up(turning):
+    made = bench.Comparison(turning, ['none', 'gyro'], 2)
+    figures = made.run(30, 30)
+    for name, series in made.series().items():
+        assert np.mean(series['px']) == pytest.approx(figures[name]['px_mean'], abs=1e-3)
+        assert series['time_s'] == pytest.approx([index / 30.0 for index in range(32, 60)], abs=1e-3)
+
+
 def test_an_ideal_gyro_is_nearly_exact_and_a_cheap_one_is_not(turning):
     """What a camera that only turns shows is predicted by an ideal 200 Hz gyro to a tenth of a pixel."""
     ideal = run(replace(turning, imu=Imu()), ['gyro'])['gyro']

@@ -99,6 +99,7 @@ def alignment(
     beginning = bench.run(0, learning)
     learned = _learned(bench.lanes['gyro_flow'].alignment, given.imu)
     figures = bench.run(learning, measured)
+    series = bench.series()
     reasons: dict[str, str] = {}
     if not figures['none']['frames']:
         reasons['px_mean'] = 'no frames in which all landmarks are in the picture, then and now'
@@ -132,6 +133,7 @@ def alignment(
         'comoving': riding,
         **learned,
         'reasons': reasons,
+        'series': series,
     }
 
 
@@ -256,6 +258,17 @@ class Comparison:
                 lane.errors.append(_apart(kept, now))
                 lane.raw.append(_apart(known.landmarks, now))
         return {name: lane.figures() for name, lane in self.lanes.items()}
+
+    def series(self) -> dict[str, dict[str, list[float]]]:
+        """Return the errors of each mode over the frames of the last run: seconds of the world, and pixels."""
+        rate_hz = float(self._world.camera.rate)
+        return {
+            name: {
+                'time_s': [round(index / rate_hz, 4) for index in lane.indices],
+                'px': [round(error, 4) for error in lane.errors],
+            }
+            for name, lane in self.lanes.items()
+        }
 
     def _sees(self, face: Face) -> bool:
         camera = self._world.camera
