@@ -109,26 +109,27 @@ class Imx219:
     def read(self) -> Setting:
         """Return what stands in the registers."""
         content = self._content()
-        lines, analog, digital = int.from_bytes(content[3:], 'big'), content[0], int.from_bytes(content[1:3], 'big')
+        lines, analog, digital = int.from_bytes(content[4:], 'big'), content[1], int.from_bytes(content[2:4], 'big')
         return Setting(lines * self._line_s, gain_of(analog, digital))
 
     def apply(self, setting: Setting) -> None:
-        """Write exposure and gain in one transfer where they change, and see that they stay.
+        """Write exposure and gain in one transfer where they change, and see that they are there, and stay.
 
-        :raises ControlError: the registers do not hold what was written; the sensor has lost its power, perhaps.
+        :raises ControlError: the registers do not hold what was written, or the sensor stands by: it has lost its power,
+            perhaps.
         """
         lines = min(max(round(setting.exposure_s / self._line_s), _LEAST_LINES), self._lines)
         analog, digital = gain_codes(setting.gain)
         wanted = bytes((analog, *digital.to_bytes(2, 'big'), *lines.to_bytes(2, 'big')))
-        before = self._written
         self._applied += 1
-        if before is not None and (wanted != before or self._applied % _LOOK_EVERY == 0):
-            self._verify(before)
+        if wanted == self._written and self._applied % _LOOK_EVERY:
+            return
+        before, self._written = self._written, None
         if wanted != before:
-            self._written = None
             # Analog gain, digital gain and exposure lie side by side, and the sensor counts on by itself.
             self._bus.write(self._address, _ANALOG_GAIN.to_bytes(2, 'big') + wanted)
-            self._written = wanted
+        self._verify(wanted)
+        self._written = wanted
 
     def balance(self, kelvin: float) -> None:
         """Raise ControlError: the sensor cannot."""
@@ -140,15 +141,16 @@ class Imx219:
 
     def _verify(self, expected: bytes) -> None:
         content = self._content()
-        if content != expected:
-            self._written = None
+        if content != bytes((_STREAMS,)) + expected:
             raise ControlError(
-                f'the IMX219 at {self._where} does not hold what was written ({content.hex()}, not {expected.hex()}): '
+                f'the IMX219 at {self._where} does not hold what was written ({content.hex()}, not 01{expected.hex()}): '
                 'check its supply, and whether another program controls it'
             )
 
     def _content(self) -> bytes:
-        return self._bus.read_surely(self._address, (_ANALOG_GAIN.to_bytes(2, 'big'), 5))
+        """Read whether it streams (1 byte), analog gain (1), digital gain (2) and exposure (2)."""
+        questions = ((_MODE.to_bytes(2, 'big'), 1), (_ANALOG_GAIN.to_bytes(2, 'big'), 5))
+        return self._bus.read_surely(self._address, *questions)
 
     @property
     def _where(self) -> str:

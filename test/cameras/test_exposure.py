@@ -135,7 +135,7 @@ def test_settles_sooner_with_a_light_sensor(lights, edge_s, with_lux, without, t
 @given(exposure=st.floats(math.log2(0.0001), math.log2(0.02)), gain=st.floats(0.0, 4.0))
 def test_starts_from_any_exposure(lux, exposure, gain):
     rig = Rig(lambda _: 500.0, lux=lux).run(24, Setting(2.0**exposure, 2.0**gain))
-    assert rig.settled(0.1, since=0) <= 20
+    assert rig.settled(0.1, since=0) <= 15
     assert max(map(abs, rig.errors[20:])) < 0.08
 
 

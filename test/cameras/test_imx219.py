@@ -11,7 +11,9 @@ from facefusion_ros.cameras.controls import ControlError
 from facefusion_ros.cameras.exposure import AutoExposure, ExposureSettings, Setting
 from facefusion_ros.cameras.imx219 import Imx219, gain_codes, gain_of
 from facefusion_ros.cameras.metering import Level
+from facefusion_ros.errors import FacefusionError
 from facefusion_ros.sensors.bus import Bus, KernelOwnsChip, NobodyAnswers
+from facefusion_ros.sim.faults import ANY, RandomFaults
 from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.imx219 import EmulatedImx219
 
@@ -111,6 +113,36 @@ def test_a_sensor_that_lost_its_power_is_noticed_and_set_up_again_by_somebody(se
     sensor.open()
     sensor.apply(Setting(0.01, 2.0))
     assert sensor.read().gain == 2.0
+
+
+def test_what_was_set_without_an_error_is_set(chip, clock):
+    """Whatever goes wrong on the bus, at random: a write of which nothing is said has arrived."""
+    trouble = RandomFaults(0.05, seed=7)
+    set_well, said, is_open = 0, [], False
+    with EmulatedAdapter(94, [chip], [trouble], clock=clock), closing(Imx219(Bus(94))) as sensor:
+        for number in range(1500):
+            clock.now_ns += chip.frame_ns
+            wanted = Setting(0.001 + 1e-5 * (number % 900), 1.0 + number % 7)
+            try:
+                if not is_open:
+                    sensor.open()
+                    is_open = True
+                sensor.apply(wanted)
+            except FacefusionError as error:
+                said.append(str(error))
+                is_open = False
+                # What a bit flip in a register's number set elsewhere, or a power glitch stopped, somebody mends.
+                chip.power_cycle()
+                chip.write(bytes((0x01, 0x00, 1)))
+                continue
+            set_well += 1
+            exposure_s, gain = chip.taken(chip.frame(clock()) + 2)
+            assert exposure_s == pytest.approx(wanted.exposure_s, abs=LINE_S)
+            assert gain == pytest.approx(wanted.gain, rel=0.005)
+    assert len(trouble.struck) == len(ANY)
+    assert len(said) > 50
+    assert not any('\n' in text for text in said)
+    assert set_well > 1000
 
 
 def test_another_chip_is_told(clock):

@@ -171,6 +171,22 @@ def test_a_source_that_only_reads_changes_nothing(control, kernel):
     assert kernel.journal == []
 
 
+def test_a_control_that_cannot_be_set_is_left_alone(control, kernel):
+    kernel.knobs[Cid.EXPOSURE_AUTO_PRIORITY].flags = fake.READ_ONLY
+    control.open()
+    control.take_over()
+    assert kernel.journal == [(Cid.EXPOSURE_AUTO, 1)]
+
+
+def test_values_of_64_bits_are_whole(kernel):
+    kernel.knobs[Cid.PIXEL_RATE] = fake.Knob(Cid.PIXEL_RATE, 'Pixel Rate', 1, 1, 10**10, type=fake.INTEGER64)
+    device = V4l2Device('/dev/video9', kernel)
+    device.open()
+    device.set({Cid.PIXEL_RATE: 6_000_000_001})
+    assert device.get((Cid.GAIN, Cid.PIXEL_RATE)) == [64, 6_000_000_001]
+    device.close()
+
+
 def test_a_gain_in_an_unknown_unit_is_left_alone(kernel):
     control = V4l2ExposureControl(V4l2Device('/dev/video9', kernel))
     control.open()

@@ -63,6 +63,14 @@ def test_a_sensor_and_the_picture_are_weighed_by_what_they_are_worth():
     assert alone < 4200.0
 
 
+def test_a_sensors_noise_is_not_passed_on():
+    balance, rng, told = WhiteBalance(LIMITS), np.random.default_rng(1), []
+    for frame in range(200):
+        balance.observe_light(frame, 5000.0 * (1.0 + rng.normal(0.0, 0.01)), 100.0**2)
+        told.append(balance.observe_frame(frame, picture(5000.0, balance.kelvin or 5000.0, frame)))
+    assert sum(each is not None for each in told) <= 3
+
+
 def test_a_sensor_that_has_fallen_silent_is_not_believed():
     balance = WhiteBalance(LIMITS)
     balance.observe_light(0, 3000.0, 0.0)
