@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from facefusion_ros.ros.messages import (
 )
 from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
 from facefusion_ros.ros.parameters import Parameter, ParameterError
-from facefusion_ros.ros.passage import FrameStage
+from facefusion_ros.ros.passage import WARN_EVERY_S, FrameStage
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import Health, LazyPublisher
 
@@ -43,12 +44,15 @@ if TYPE_CHECKING:
     from facefusion_ros.blending.blender import Placement
     from facefusion_ros.frames.frame import FrameRef
     from facefusion_ros.personas.background_stage import BackgroundStage
+    from facefusion_ros.ros.passage import Visit
 
 DEFAULT = BlendSettings()
 ALIGNMENT = AlignmentSettings()
 BACKGROUND = BackgroundSettings()
-COPIES = 3
-"""Slots for frames that cannot be changed in place because somebody else reads them just then."""
+COPIES = 4
+"""Slots for frames that cannot be changed in place because somebody else reads them just then, or has yet to."""
+LIVE_AGE_S = 0.5
+"""A persona is not moved along any longer than this: the face may have turned."""
 SILENT_S = 2.0
 """A sensor that has said nothing for so long is reported as silent."""
 
@@ -76,6 +80,14 @@ class Blender(FrameStage):
             '',
             1.05,
             100.0,
+        ),
+        Parameter(
+            'alignment',
+            'matched',
+            'On which frame a persona is shown: the one it was made from (matched), or the newest, the persona moved '
+            'along with the face (live)',
+            choices=('matched', 'live'),
+            fixed=True,
         ),
         Parameter('gyro_prediction', ALIGNMENT.gyro, 'Whether the gyro moves faces measured in an older frame'),
         Parameter(
@@ -151,7 +163,14 @@ class Blender(FrameStage):
     def activate(self) -> None:
         """Take patches and the sensors' readings."""
         super().activate()
-        self.take(msg.FacePatchArray, 'patches', self._on_patches, qos.NEWEST)
+        if self.values['alignment'] == 'live':
+            self._finished: Sequence[FacePatch] = ()
+            self._finished_leases = ExitStack()
+            self.while_active.callback(self._let_go_of_patches)
+            self.take(msg.FrameRef, 'frame', self._on_frame, qos.NEWEST)
+            self.take(msg.FacePatchArray, 'patches', self._on_finished, qos.NEWEST)
+        else:
+            self.take(msg.FacePatchArray, 'patches', self._on_patches, qos.NEWEST)
         self.take(Imu, 'imu/data_raw', self._on_imu, qos.SAMPLES)
         self.take(Illuminance, 'illuminance', self._on_illuminance, qos.SAMPLES)
         self.take(CameraInfo, 'camera_info', self._on_camera_info, qos.NEWEST)
@@ -172,7 +191,15 @@ class Blender(FrameStage):
             for name, heard_ns in (('illuminance', self._light_ns), ('imu/data_raw', self._motion_ns))
             if now_ns - heard_ns > SILENT_S * 1e9
         ]
-        values = {**self.passage.values(), 'frames copied': self._copied, 'lux': f'{self._lux:.1f}'}
+        estimate = self._core.alignment.estimate
+        values = {
+            **self.passage.values(),
+            'frames copied': self._copied,
+            'lux': f'{self._lux:.1f}',
+            'gyro time offset ms': f'{1e3 * estimate.time_offset_s:.2f} +- {1e3 * estimate.time_offset_sigma_s:.2f}',
+            'gyro rotation sigma deg': f'{math.degrees(estimate.rotation_sigma_rad):.2f}',
+            'gyro seen by the picture': f'{estimate.background_coupling:.2f}',
+        }
         if self._background is not None:
             values |= {f'background {name}': count for name, count in asdict(self._background.counts).items()}
         message = f'running without {" and ".join(silent)}' if silent else 'running'
@@ -196,29 +223,60 @@ class Blender(FrameStage):
             self.get_logger().error(str(error), once=True)
 
     def _on_patches(self, message: msg.FacePatchArray) -> None:
-        with self.visit(message.frame) as visit:
-            with ExitStack() as leases:
-                patches = [
-                    FacePatch(
-                        from_face(patch.face),
-                        leases.enter_context(self.reader.lease(from_frame_ref(patch.pixels))).pixels,
-                        np.array(patch.image_from_patch, np.float64).reshape(2, 3),
-                        patch.persona,
-                        patch.persona_digest,
-                    )
-                    for patch in message.patches
-                ]
-                ref = visit.ref
-                placements = self._core.plan(patches, ref.info.stamp_ns, ref.width, ref.height)
-                redrawn = self._redraw(ref, placements)
-                if redrawn is not None:
-                    visit.ref = redrawn
-                elif placements:
-                    visit.ref = self._blend(ref, placements)
-            ref = self.leave(visit)
-            self._frames.publish(to_frame_ref(ref))
-            self._provenance.publish(_record(ref, placements, self.values['background.model'] if redrawn else ''))
-            self._publish_pictures(ref)
+        """Show patches on the frame they were made from."""
+        with self.visit(message.frame) as visit, ExitStack() as leases:
+            self._show(visit, self._leased(message, leases))
+
+    def _on_finished(self, message: msg.FacePatchArray) -> None:
+        """Keep patches for the frames that come."""
+        leases = ExitStack()
+        try:
+            patches = self._leased(message, leases)
+        except FacefusionError as error:
+            leases.close()
+            self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY_S)
+            return
+        self._let_go_of_patches()
+        self._finished, self._finished_leases = patches, leases
+
+    def _let_go_of_patches(self) -> None:
+        self._finished_leases.close()
+        self._finished = ()
+
+    def _on_frame(self, message: msg.FrameRef) -> None:
+        """Show the newest patches on the newest frame."""
+        with self.visit(message) as visit:
+            oldest_ns = visit.ref.info.stamp_ns - int(LIVE_AGE_S * 1e9)
+            self._show(visit, [patch for patch in self._finished if patch.face.measured_ns >= oldest_ns])
+
+    def _leased(self, message: msg.FacePatchArray, leases: ExitStack) -> list[FacePatch]:
+        return [
+            FacePatch(
+                from_face(patch.face),
+                leases.enter_context(self.reader.lease(from_frame_ref(patch.pixels))).pixels,
+                np.array(patch.image_from_patch, np.float64).reshape(2, 3),
+                patch.persona,
+                patch.persona_digest,
+            )
+            for patch in message.patches
+        ]
+
+    def _show(self, visit: Visit, patches: Sequence[FacePatch]) -> None:
+        """Blend patches onto the frame, publish it, and leave."""
+        ref = visit.ref
+        with self.reader.lease(ref) as lease:
+            picture = lease.pixels[: ref.height] if ref.encoding is Encoding.NV12 else lease.pixels
+            self._core.alignment.observe_frame(picture, ref.info.stamp_ns, [patch.face for patch in patches])
+        placements = self._core.plan(patches, ref.info.stamp_ns, ref.width, ref.height)
+        redrawn = self._redraw(ref, placements)
+        if redrawn is not None:
+            visit.ref = redrawn
+        elif placements:
+            visit.ref = self._blend(ref, placements)
+        ref = self.leave(visit)
+        self._frames.publish(to_frame_ref(ref))
+        self._provenance.publish(_record(ref, placements, self.values['background.model'] if redrawn else ''))
+        self._publish_pictures(ref)
 
     def _load_background(self) -> BackgroundStage | None:
         name: str = self.values['background.model']
@@ -253,12 +311,13 @@ class Blender(FrameStage):
 
     def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
         regions = [placement.region for placement in placements]
-        try:
-            with self.reader.revise(ref, regions) as revision:
-                self._core.apply(revision.pixels, placements)
-                return revision.publish(ref.info)
-        except FrameBusy:
-            self._copied += 1
+        if self.values['alignment'] != 'live':  # else other stages have yet to read the frame
+            try:
+                with self.reader.revise(ref, regions) as revision:
+                    self._core.apply(revision.pixels, placements)
+                    return revision.publish(ref.info)
+            except FrameBusy:
+                self._copied += 1
         with self.reader.lease(ref) as lease, self._copy_pool(ref).writing() as slot:
             self._core.apply(lease.copy_into(slot, regions), placements)
             return slot.publish(ref.info)

@@ -25,6 +25,7 @@ from facefusion_ros.ros.messages import (
 )
 
 PATCH_PX = 128
+NOW_NS = 1_700_000_000_000_000_000
 
 
 @pytest.fixture(scope='module')
@@ -286,3 +287,40 @@ def test_a_network_redraws_the_background_on_a_copy_and_is_named(tmp_path, monke
     assert differs(picture, scene.pixels).any()
     assert np.abs(picture.astype(int) - scene.pixels).mean() < 20
     np.testing.assert_array_equal(frames.pixels(sent[-1]), scene.pixels)
+
+
+def test_live_shows_the_persona_on_the_newest_frame_where_the_face_now_is(listener, start, frames, scene, persona):
+    """The face has moved 12 pixels to the right since the frame that the persona was made from."""
+    node = start(Blender, alignment='live')
+    outputs, records = listener.hear(msg.FrameRef, 'output/frame'), listener.hear(msg.Provenance, 'provenance')
+    camera, swapper = listener.speak(msg.FrameRef, 'frame'), listener.speak(msg.FacePatchArray, 'patches')
+    first = frames.put(scene.pixels, stamp_ns=NOW_NS)
+    camera.publish(to_frame_ref(first))
+    assert from_frame_ref(outputs.wait(1)[0]).pool == first.pool  # there is nothing to show yet
+    out = np.empty((PATCH_PX, PATCH_PX, 4), np.uint8)
+    face = replace(scene.face, measured_ns=NOW_NS)
+    image_from_patch = WarpSwapper(persona, PATCH_PX).swap(scene.pixels, face, out)
+    patch = to_face_patch(face, frames.put(out), image_from_patch, persona.name, persona.digest)
+    swapper.publish(to_face_patch_array(first, [patch]))
+    shifted = np.roll(scene.pixels, 12, axis=1)
+    stamp_ns = NOW_NS
+    while True:  # until the patches have arrived before a frame
+        stamp_ns += 33_000_000
+        newest = frames.put(shifted, stamp_ns=stamp_ns)
+        before = len(records.messages)
+        camera.publish(to_frame_ref(newest))
+        record = records.wait(before + 1)[before]
+        if record.regions:
+            break
+    shown_ref = from_frame_ref(outputs.wait(before + 1)[before])
+    assert shown_ref.info.stamp_ns == stamp_ns
+    assert shown_ref.pool != newest.pool
+    np.testing.assert_array_equal(frames.pixels(newest), shifted)  # others have yet to read it
+    changed = differs(frames.pixels(shown_ref), shifted)
+    assert changed.any()
+    _, columns = np.nonzero(changed)
+    alone = np.array(image_from_patch) @ ((PATCH_PX - 1) / 2, (PATCH_PX - 1) / 2, 1.0)
+    left, _, width, _ = region_of(record)[0]
+    assert left + width / 2 == pytest.approx(alone[0] + 12, abs=1.5)
+    assert columns.min() >= left
+    node.trigger_deactivate()
