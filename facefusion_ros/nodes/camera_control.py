@@ -200,6 +200,12 @@ class CameraControl(StageNode):
             bus: str = values['bus']
             opened = Bus(int(bus) if bus.isdigit() else bus)
             return Imx219(opened, values['address'], pixel_rate_hz=values['pixel_rate_hz'])
+        if not values['device'].startswith('/dev/'):
+            message = (
+                f'device must be a device node such as /dev/video0 and not {values["device"]!r}: '
+                'the simulated camera, files and streams expose by themselves'
+            )
+            raise ParameterError(message)
         device = V4l2Device(values['device'])
         return V4l2ExposureControl(device, gain_code=values['gain_code'], unity_gain=values['unity_gain'])
 

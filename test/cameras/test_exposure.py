@@ -151,6 +151,60 @@ def test_does_not_swing_where_the_delays_are_other_than_presumed(lux, off):
         assert max(map(abs, rig.errors[FIRST - 20 : FIRST])) < 0.08
 
 
+@pytest.mark.parametrize('slope', [0.5, 0.8, 1.4, 1.7])
+@pytest.mark.parametrize('told', [True, False])
+def test_does_not_swing_with_a_camera_whose_tones_are_bent(slope, told):
+    """A picture that brightens by more or less than its exposure, as after a camera's own contrast."""
+    auto = AutoExposure(ExposureSettings(TARGET, limits=Limits(1e-5, 0.1, 1.0, 16.0)))
+    taken, coming, levels = Setting(0.02, 4.0), {}, []
+    for number in range(160):
+        taken = coming.pop(number, taken)
+        light = (40.0 if number < 80 else 4.0) * taken.exposure_s * taken.gain
+        levels.append(min(light**slope, 1.0))
+        asked = auto.observe_frame(number * 33_000_000, number, Level(levels[-1]), taken if told else None)
+        coming[number + 3] = asked
+    for settled in (levels[60:80], levels[140:]):
+        assert max(abs(math.log2(level / TARGET)) for level in settled) < 0.1
+
+
+@pytest.mark.parametrize('lights', [INTO_TUNNEL, OUT_OF_TUNNEL, INTO_SHADE, OUT_OF_SHADE])
+@pytest.mark.parametrize('integration_s', [0.03, 0.4, 0.8])
+def test_fast_and_slow_light_sensors_do_no_harm(lights, integration_s):
+    light = change(*lights)
+    lit, dark = Rig(light, lux=light).run(FIRST + 90, integration_s=integration_s), Rig(light).run(FIRST + 90)
+    assert lit.settled(0.25) <= dark.settled(0.25) + 2
+    assert max(map(abs, lit.errors[-30:])) < 0.06
+
+
+EVENTS = st.one_of(
+    st.tuples(
+        st.just('light'), st.integers(-50, 400), st.floats(0.0, 1e6) | st.sampled_from([math.nan, math.inf, -1.0])
+    ),
+    st.tuples(st.just('frame'), st.integers(-50, 200), st.floats(0.0004, 1.0)),
+    st.tuples(st.just('told'), st.integers(-50, 200), st.floats(0.0004, 1.0)),
+    st.tuples(st.just('jump'), st.integers(-5000, 5000), st.just(0.0)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(events=st.lists(EVENTS, max_size=80))
+def test_whatever_comes_it_stays_within_the_limits(events):
+    """Times that go back, numbers that are none, frames that contradict each other."""
+    auto = AutoExposure(ExposureSettings(TARGET, limits=LIMITS, mains_hz=50.0))
+    now_ms, number = 0, 0
+    for kind, step, value in events:
+        now_ms += step
+        if kind == 'light':
+            auto.observe_light(now_ms * 1_000_000, value)
+        elif kind != 'jump':
+            number = max(number + step // 33, 0)
+            level = Level(value, white=value > 0.99, black=value < 0.002)
+            taken = Setting(0.001 + value / 100.0, 1.0 + value) if kind == 'told' else None
+            asked = auto.observe_frame(now_ms * 1_000_000, number, level, taken)
+            assert LIMITS.min_exposure_s * (1 - 1e-9) <= asked.exposure_s <= LIMITS.max_exposure_s * (1 + 1e-9)
+            assert LIMITS.min_gain <= asked.gain <= LIMITS.max_gain
+
+
 def test_a_steady_scene_is_left_alone():
     rig = Rig(lambda _: 700.0, lux=lambda _: 700.0).run(150)
     assert len({(taken.exposure_s, taken.gain) for taken in rig.taken[60:]}) <= 3

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Illuminance
 
 from facefusion_ros import msg
+from facefusion_ros.app.launch import resolve
+from facefusion_ros.app.share import adopt_environment, launch_file
 from facefusion_ros.cameras import v4l2_controls
 from facefusion_ros.faces.face import Face
 from facefusion_ros.nodes.camera_control import CameraControl
@@ -189,6 +192,28 @@ def test_a_camera_that_is_not_there_is_told_and_outlived(listener, start):
     assert listener.transit('camera_control', 'cleanup')
 
 
+def test_a_camera_that_exposes_by_itself_is_refused(start):
+    started = start(CameraControl, device='sim')
+    assert not started.started
+    assert started.failure == (
+        "device must be a device node such as /dev/video0 and not 'sim': "
+        'the simulated camera, files and streams expose by themselves'
+    )
+
+
+def test_the_launch_file_starts_it_for_the_camera_it_starts():
+    adopt_environment()
+    for wanted in (False, True):
+        plan = resolve(
+            launch_file('pipeline.launch.xml'),
+            {'source': '/dev/video2', 'camera_control': str(wanted).lower(), 'sensors': 'false'},
+            os.environ,
+        )
+        said = [str(process.argv) for process in plan.processes if 'camera_control' in str(process.argv[:2])]
+        assert len(said) == wanted
+        assert all('device": "/dev/video2' in text for text in said)
+
+
 @pytest.mark.usefixtures('sensor')
 def test_a_sensor_of_a_kernel_driver_is_left_to_it(listener, start, tmp_path, monkeypatch):
     (tmp_path / '95-0010').mkdir()
@@ -234,7 +259,9 @@ def test_mains_are_found_by_the_flicker(listener, start, frames, wait_until):
     """At 30 frames a second 60 Hz would not be seen, so that is where it begins; the beat says that it is 50 Hz."""
     node = start(CameraControl, access='i2c', bus=BUS, metering='average')
     scene = Scene(listener, frames, wait_until, node)
-    for _ in range(50):
-        wave = 1.0 + 0.15 * math.sin(2.0 * math.pi * 100.0 * (scene.stamp_ns + 33_333_333) * 1e-9)
-        scene.show(wave, 1.0 / 120.0, 1.0)
-    listener.diagnostics('camera_control').until(lambda status: values_of(status)['mains Hz'] == '50')
+    diagnostics = listener.diagnostics('camera_control')
+    for depth, found in ((0.0, '60'), (0.15, '50')):
+        for _ in range(50):
+            wave = 1.0 + depth * math.sin(2.0 * math.pi * 100.0 * (scene.stamp_ns + 33_333_333) * 1e-9)
+            scene.show(wave, 1.0 / 120.0, 1.0)
+        diagnostics.until(lambda status, found=found: values_of(status)['mains Hz'] == found, len(diagnostics.messages))
