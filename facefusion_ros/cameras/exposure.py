@@ -29,6 +29,8 @@ HOLD_EV = 0.03
 """Changes smaller than this are not worth one: nobody sees 2 %, and a light sensor's last digit is as much."""
 GROSS_EV = 1.0
 """An error beyond this is mended at once; only what is left of it is mended smoothly."""
+NEAR_EV = 0.26
+"""A smaller error is mended at the square root of the speed, as in libcamera: nobody sees the haste."""
 START_FRAMES = 10
 """So many frames are not smoothed at the start."""
 STEP_EV = 0.5
@@ -295,6 +297,8 @@ class AutoExposure:
         if seen.at_least or seen.at_most:  # what white or black excludes is certain; beyond it they say nothing
             return ev + (max(error_ev, 0.0) if seen.at_least else min(error_ev, 0.0))
         speed = 1.0 if self._start else self.settings.speed
+        if abs(error_ev) < NEAR_EV:
+            speed = math.sqrt(speed)
         part_ev = max(speed * abs(error_ev), abs(error_ev) - GROSS_EV)
         return ev + math.copysign(part_ev, error_ev)
 
