@@ -151,7 +151,7 @@ class Bh1750:
             return []
         if now_ns < self._due_ns:
             return []
-        count = int.from_bytes(self._bus.read_surely(self._address, (b'', 2), agreeing=3), 'big')
+        count = int.from_bytes(self._bus.read_surely(self._address, (b'', 2)), 'big')
         changed = self._known and count != self._last and not _perhaps_cut_short(count)
         if changed and elapsed_ns < _FASTEST * conversion_ns:
             self._measuring = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SYSFS_DEVICES = Path('/sys/bus/i2c/devices')
 _BUSY_TRIES = 4
 _GONE = (errno.ENODEV, errno.ENOTTY, errno.EBADF, errno.ESHUTDOWN)
-_MOST_DISAGREEING = 3
+_AGREEING, _MOST_DISAGREEING = 3, 3
 
 
 class Remedy(Enum):
@@ -220,24 +220,24 @@ class Bus:
         self._transfer(address, i2c_msg.write(address, data), answer, tries=tries)
         return bytes(answer)
 
-    def read_surely(self, address: int, *questions: tuple[bytes, int], agreeing: int = 2) -> bytes:
-        """Write and read, several times, until so many answers in a row are the same.
+    def read_surely(self, address: int, *questions: tuple[bytes, int]) -> bytes:
+        """Write and read, several times, until three answers in a row are the same.
 
-        I2C has no checksum, and a chip may change its registers between two bytes; both show here. For chips that are
-        asked for little.
+        I2C has no checksum, and a chip may change its registers between two bytes; both show here. Two would not do: a
+        register that is asked for by a wrong number may answer the same twice. For chips that are asked for little.
 
         :param questions: bytes to write, perhaps none, and number of bytes to read then; all are asked again together.
         :return: the bytes of all answers.
         :raises Garbled: the answers do not agree; and SensorError as the others.
         """
         last, same = None, 0
-        for _ in range(agreeing + _MOST_DISAGREEING):
+        for _ in range(_AGREEING + _MOST_DISAGREEING):
             answer = b''.join(
                 self.write_read(address, data, length, tries=2) if data else self.read(address, length, tries=2)
                 for data, length in questions
             )
             same = same + 1 if answer == last else 1
-            if same == agreeing:
+            if same == _AGREEING:
                 return answer
             last = answer
         raise Garbled(

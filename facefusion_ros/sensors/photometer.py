@@ -126,8 +126,6 @@ class Photometer(ABC):
     """Register, and what its bits (mask and value) hold when a measurement has ended; None where nothing tells."""
     DATA: ClassVar[tuple[tuple[int, int], ...]]
     """First registers of the result and numbers of bytes to read there."""
-    AGREEING: ClassVar[int] = 2
-    """How many times in a row an answer must come."""
     SLEEP: ClassVar[Settings]
     """Puts the chip to sleep."""
     WAKE_S: ClassVar[float] = 0.0
@@ -289,6 +287,10 @@ class Photometer(ABC):
             self._write(register, value)
         self._begun_ns = self._clock()
         self._check()
+        if self.READY is not None and self._ready():
+            raise SettingsLost(
+                f'the {self.NAME} at {self._where} does not begin to measure: check cable length, pull-ups and supply'
+            )
         # Where nothing tells, what another range gave must not be taken for the result, however slow the chip is.
         slowest = _SLOWEST_AFTER_CHANGE if self.READY is None and not self._settled else self.SLOWEST
         self._wait_s = self.WAKE_S + slowest * self.range.integration_s
@@ -343,4 +345,4 @@ class Photometer(ABC):
 
     def _read(self, *registers: tuple[int, int]) -> bytes:
         questions = ((bytes((self.COMMAND | register,)), length) for register, length in registers)
-        return self._bus.read_surely(self._address, *questions, agreeing=self.AGREEING)
+        return self._bus.read_surely(self._address, *questions)

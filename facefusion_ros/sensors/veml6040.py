@@ -50,7 +50,6 @@ class Veml6040(Photometer):
         _range(0, low=120.0, high=float('inf')),
         _range(1, low=float('inf'), high=float('inf')),
     )
-    AGREEING = 3  # its colours are asked for one by one, and a register that does not exist reads as 0, a dark one
     DATA = ((_RED, 2), (_GREEN, 2), (_BLUE, 2), (_WHITE, 2))
     SLEEP = ((_CONFIGURATION, _SHUT_DOWN),)
     WAKE_S = 0.004

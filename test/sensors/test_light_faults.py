@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from facefusion_ros.app.bench.sensor_bench import bench_of
+from facefusion_ros.app.bench.sensor_bench import CLOUDS, bench_of
 from facefusion_ros.sensors.light_chips import LIGHT_CHIPS
 from facefusion_ros.sensors.sampling import State
 from facefusion_ros.sim import faults
@@ -76,3 +76,32 @@ def test_a_colour_that_was_asked_for_wrongly_is_not_taken_for_a_dark_one():
             del bench.adapter.faults[0]
             bench.run(0.5)
             assert bench.wrong() == 0
+
+
+@pytest.mark.parametrize('name', [name for name, chip in LIGHT_CHIPS.items() if getattr(chip, 'READY', None)])
+def test_a_chip_that_was_not_told_to_begin_is_not_read(name):
+    """Such a chip says that it is ready at once, and shows the light of before."""
+    chip = LIGHT_CHIPS[name]
+    begins = {
+        (chip.COMMAND | register, *value.to_bytes(chip.WIDTH, chip.ORDER))
+        for each in chip.RANGES
+        for register, value in each.begin
+    }
+
+    def not_begun(message, chip_there, onward, _rng):
+        if tuple(message.data) in begins:
+            idle = {'opt3001': 0xC010}.get(name, 0x01)
+            return onward(message.replaced(data=message.data[:1] + idle.to_bytes(chip.WIDTH, chip.ORDER)), chip_there)
+        return onward(message, chip_there)
+
+    with bench_of(name, CLOUDS) as bench:
+        bench.run(2.0)
+        given = len(bench.given)
+        bench.adapter.faults.insert(0, Fault(not_begun))
+        bench.run(2.0)
+        assert len(bench.given) <= given + 2  # of what had been measured before
+        assert bench.loop.counters.errors
+        del bench.adapter.faults[0]
+        bench.run(1.0)
+        assert len(bench.given) > given + 3
+        assert bench.wrong() == 0

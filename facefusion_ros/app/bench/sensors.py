@@ -40,7 +40,8 @@ class StampFigures:
     errors_us: NDArray[np.float64]
     """Of each reading's stamp, microseconds."""
     on_arrival_us: NDArray[np.float64]
-    """What the errors would be, had the newest reading of each batch been stamped when it was read."""
+    """What the errors would be, had the newest reading of each batch been stamped when it was read, less their mean,
+    which a calibration takes off."""
     lost: int
     """Samples of a motion chip, or measurements of a light chip, between the first and the last that were given which
     were not given."""
@@ -78,11 +79,12 @@ def stamp_figures(
     after = np.clip(np.searchsorted(true_ns, stamps_ns), 1, len(true_ns) - 1)
     nearest = after - (stamps_ns - true_ns[after - 1] < true_ns[after] - stamps_ns)
     newest = np.append(np.diff(given_ns) > 0, True)
+    on_arrival_us = (given_ns - true_ns[nearest])[newest] * 1e-3
     return StampFigures(
         readings=len(stamps_ns),
         rate_hz=1e9 * (len(stamps_ns) - 1) / float(true_ns[nearest[-1]] - true_ns[nearest[0]]),
         errors_us=(stamps_ns - true_ns[nearest]) * 1e-3,
-        on_arrival_us=(given_ns - true_ns[nearest])[newest] * 1e-3,
+        on_arrival_us=on_arrival_us - on_arrival_us.mean(),
         lost=int(np.abs(np.diff(nearest) - 1).sum()),
         first_s=float(given_ns[0] - EPOCH_NS) * 1e-9,
         delay_ms_p99=float(np.quantile(given_ns - stamps_ns, 0.99)) * 1e-6,
