@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facefusion_ros.blending.alignment import Alignment
-from facefusion_ros.blending.colour import SAMPLES, LightFilter, gain_field, measure, sample_face
-from facefusion_ros.blending.light import LightSteps
-from facefusion_ros.blending.masks import feather
-from facefusion_ros.blending.paste import Region, Scratch, compose, layer_size, paste, prepare, region_of, tint
+from facefusion_ros.blending.painter import Painter
+from facefusion_ros.blending.paste import Region, compose, region_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,18 +44,25 @@ class Blender:
     def __init__(self, settings: BlendSettings, alignment: Alignment | None = None) -> None:
         self.settings = settings
         self.alignment = alignment or Alignment()
-        self._light_steps = LightSteps()
-        self._light = LightFilter()
-        self._scratch = Scratch()
+        self._painter = Painter()
 
     @property
     def scratch_bytes(self) -> int:
         """Working memory held; it grows to what the largest region so far needed."""
-        return self._scratch.size_bytes
+        return self._painter.scratch_bytes
 
     def observe_light(self, stamp_ns: int, lux: float) -> None:
         """Take a reading of the ambient light; one thread at a time."""
-        self._light_steps.observe(stamp_ns, lux, self.settings.light_step_ratio)
+        self._painter.observe_light(stamp_ns, lux, self.settings.light_step_ratio)
+
+    def observe_colour(self, stamp_ns: int, kelvin: float, variance: float) -> None:
+        """Take a reading of the light's colour temperature, K, with its variance, K^2 (0 where unknown)."""
+        self._painter.observe_colour(stamp_ns, kelvin, variance)
+
+    @property
+    def light_fault(self) -> str:
+        """Why the light sensor is not believed, one line for people; empty while it is, or there is none."""
+        return self._painter.light_fault
 
     def plan(self, patches: Sequence[FacePatch], stamp_ns: int, width: int, height: int) -> tuple[Placement, ...]:
         """Say where each patch goes on the frame of that stamp, width x height pixels.
@@ -76,33 +82,23 @@ class Blender:
                 placements.append(Placement(patch, image_from_patch, region, stamp_ns))
         return tuple(placements)
 
-    def apply(self, pixels: NDArray[np.uint8], placements: Sequence[Placement]) -> None:
+    def apply(
+        self,
+        pixels: NDArray[np.uint8],
+        placements: Sequence[Placement],
+        exposure_s: float = math.nan,
+        gain: float = math.nan,
+    ) -> None:
         """Blend the placements' patches onto the frame, (height, width, 3) BGR uint8, in place; later ones on top.
 
         Nothing outside their regions changes, nor any pixel where a patch's alpha is 0. Raises ValueError where pixels
         is of another kind or smaller than the picture the placements were planned for.
+
+        exposure_s and gain (linear) are the camera's for these pixels, NaN where unknown: with them the light sensor is
+        checked, and can say how bright a face is that the picture shows clipped or crushed.
         """
         _require_frame(pixels, placements)
-        settings = self.settings
-        scratch = self._scratch
-        # All faces are looked at before any of them is covered.
-        faces = scratch.take('faces', len(placements), SAMPLES, SAMPLES, 3)
-        seen = [
-            sample_face(pixels, place.region, place.image_from_patch, place.patch.pixels.shape[0], face)
-            for place, face in zip(placements, faces, strict=True)
-        ]
-        for index, place in enumerate(placements):
-            size = place.patch.pixels.shape[0]
-            layer = prepare(
-                place.patch.pixels, feather(size, settings.feather), layer_size(place.image_from_patch, size), scratch
-            )
-            measured = measure(faces[index], seen[index], layer, settings)
-            coefficients = self._light.follow(
-                place.patch.face.track_id, place.stamp_ns, measured, self._light_steps.latest_ns, settings
-            )
-            if coefficients.any():
-                tint(layer, gain_field(coefficients), scratch)
-            paste(pixels, place.region, layer, place.image_from_patch, scratch)
+        self._painter.paint(pixels, placements, self.settings, exposure_s, gain)
 
 
 def _require_frame(pixels: NDArray[np.uint8], placements: Sequence[Placement]) -> None:

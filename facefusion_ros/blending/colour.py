@@ -1,49 +1,69 @@
-"""The scene's light on the persona: gains that make a patch as bright, as shaded and partly as tinted as the face.
+"""The scene's light on the persona: what makes a patch as bright, shaded, contrasty and partly as tinted as the face.
 
-The original face is in the same frame, pixel for pixel, so the two are compared in pairs. Everything is a gain: a lamp
-multiplies what a surface sends back, and with the power law by which pictures are coded a gain of light is a gain of
-pixel values. Coefficients are kept as logarithms, in which filtering treats darker and brighter alike.
+The original face is in the same frame, pixel for pixel, so the two are compared in pairs, as pictures of a few dozen
+pixels. Almost everything is a gain: a lamp multiplies what a surface sends back, and with the power law by which
+pictures are coded a gain of light is a gain of pixel values. Gains are kept as logarithms, in which filtering treats
+darker and brighter alike. What is measured, in this order:
+
+1. how bright and how tinted the face is as a whole, and from which side it is lit (robustly: hair, glasses and glints
+   say nothing of the light);
+2. how much its colours vary, by the linear Monge-Kantorovich map, for harsh and for hazy light;
+3. along the mask's rim, what is left of the difference: there the persona meets the skin, and takes on its colour.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from facefusion_ros.blending.paste import Layer, Region, compose, scaling
+from facefusion_ros.blending.paste import Layer, compose, scaling
+from facefusion_ros.blending.transfer import bounded, monge_kantorovich
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from facefusion_ros.blending.settings import BlendSettings
 
-SAMPLES = 32
-"""Face and persona are compared as pictures of this size."""
-FIELD = 12
-"""Size of the field of gains; it is smooth, so few nodes hold it."""
+SAMPLES = 64
+"""Face and persona are compared as pictures of this size; the field of gains has as many nodes."""
+CONTRAST = 3 * SAMPLES * SAMPLES
+"""Where in the coefficients the map of contrast begins."""
+COARSE = 24
+"""So many suffice for the light as a whole."""
 LEAST_SAMPLES = 24
 FLOOR = 1.0
 """Added to pixel values before a ratio is taken: in the dark the last digit is noise."""
-MAX_LOG_GAIN = math.log(8.0)
+CLIPPED, CRUSHED = 249, 3
+"""Values from which on, and up to which, a pixel says no more how much light there was."""
+_WHITE, _BEYOND_WHITE = 253.0, math.log(1.12)
+MAX_LOG_GAIN = math.log(16.0)
 MAX_LOG_SHADING = math.log(1.8)
+MAX_LOG_RIM = math.log(2.5)
+LEAST_STRETCH, MOST_STRETCH = 0.5, 1.35
+GAMMA = 2.2
+"""Pixel values are about this root of light."""
 _RIDGE = np.array([0.004, 0.08, 0.07, 0.07, 0.07])
 """Doubt about each term of the shading, against its mean square over a face (some 0.06): least about light from a side,
 more about light from above, since hair and beards are dark above and below whatever the light is."""
-_LUMA = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601, in BGR order
+_DOUBT = 0.08
+"""Spread of colours, over the face's level, that tells little of the light: the faces' own features."""
+_SKIN_LEVEL, _SKIN_TINT = 0.5, 0.16
+"""Differences from the face's mean, logarithms of level and of tint, beyond which it is rather hair than skin."""
+_RIM_BEGIN, _RIM_END = 0.22, 0.62
+"""The rim: from the edge inwards as far as it is followed wholly, and as far as at all; fractions of the way to the
+middle."""
+_RIM_BLUR, _BRIDGE, _BRIDGE_SHARE = 0.4, 3.0, 0.1
+_MEAN_BLUR = 2.0
+"""Standard deviations, in samples, of what is followed and of what bridges the gaps, and the weight of the latter."""
+_OWN_CHROMA = 0.22
+"""Difference of a tint along the rim, as a logarithm, beyond which it is the persona's own: jade meets skin as jade."""
+LUMA = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601, in BGR order
 _SKIN = np.array([0.92, 0.98, 1.06])
 """Tint taken for a face in white light, BGR over luma: half way from grey to fair skin. What a face's tint has beyond
 it counts as the light's, so that a pale persona is a little warmer beside warm skin, and not grey."""
-
-FORGET_NS = 2_000_000_000
-MAX_TRACKS = 64
-OPEN_NS = 1_000_000_000
-OPEN_TIME_CONSTANT_S = 0.02
-PICTURE_JUMP = math.log(1.06)
-"""Change of a face's brightness that is no noise: the mean over a face is steady to a few thousandths."""
 
 
 def _shading_basis(size: int) -> NDArray[np.float64]:
@@ -55,26 +75,27 @@ def _shading_basis(size: int) -> NDArray[np.float64]:
     return centred
 
 
-_SAMPLE_BASIS = _shading_basis(SAMPLES)
-_SAMPLE_AXES = _SAMPLE_BASIS[:, 0], _SAMPLE_BASIS[:, 1]
-_FIELD_BASIS = _shading_basis(FIELD)
+_ALL_SEEN = np.ones((SAMPLES, SAMPLES), np.bool_)
+_SAMPLE_BASIS = _shading_basis(SAMPLES).astype(np.float32)
+_COARSE_BASIS = _shading_basis(COARSE)
+_COARSE_AXES = tuple(_COARSE_BASIS[:, k].reshape(COARSE, COARSE) for k in (0, 1))
 
 
 def sample_face(
-    pixels: NDArray[np.uint8],
-    region: Region,
+    view: NDArray[np.uint8],
+    corner: tuple[int, int],
     image_from_patch: NDArray[np.float64],
     size: int,
     out: NDArray[np.uint8],
 ) -> NDArray[np.bool_]:
     """Look at the frame through a (size, size) patch: writes out, (SAMPLES, SAMPLES, 3) BGR, and says which are seen.
 
-    Only pixels of the region are read; returns (SAMPLES, SAMPLES), False where the patch lies outside it.
+    view, (height, width, 3), is the frame's part that is looked at, and corner, left and top, its place in it. Returns
+    (SAMPLES, SAMPLES), False where the patch lies outside of the view.
     """
-    left, top, width, height = region
-    view = pixels[top : top + height, left : left + width]
+    height, width = view.shape[:2]
     region_from_sample = compose(image_from_patch, scaling(SAMPLES, size))
-    region_from_sample[:, 2] -= (left, top)
+    region_from_sample[:, 2] -= corner
     # Average before sampling: single pixels of a large face would bring its grain along.
     pitch = float(np.linalg.norm(region_from_sample[:, :2], ord=2))
     reduced = (max(1, round(width / pitch)), max(1, round(height / pitch)))
@@ -86,6 +107,11 @@ def sample_face(
         height, width = view.shape[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(view, region_from_sample, (SAMPLES, SAMPLES), out, flags, cv2.BORDER_REPLICATE)
+    corners = region_from_sample @ np.array(
+        [[0, SAMPLES - 1, SAMPLES - 1, 0], [0, 0, SAMPLES - 1, SAMPLES - 1], [1] * 4]
+    )
+    if (corners > -0.5).all() and (corners < np.array([[width - 0.5], [height - 0.5]])).all():
+        return _ALL_SEEN
     axis = np.arange(SAMPLES, dtype=np.float64)
     x = region_from_sample[0, 0] * axis + region_from_sample[0, 1] * axis[:, None] + region_from_sample[0, 2]
     y = region_from_sample[1, 0] * axis + region_from_sample[1, 1] * axis[:, None] + region_from_sample[1, 2]
@@ -93,46 +119,121 @@ def sample_face(
     return seen
 
 
-def measure(
-    face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, settings: BlendSettings
-) -> NDArray[np.float64] | None:
-    """Coefficients that bring the persona into the face's light: (8,), logarithms; None where too little is seen.
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What one frame tells of the light on one face."""
 
-    face is (SAMPLES, SAMPLES, 3) BGR as by sample_face. The coefficients are the gains of blue, green and red, then
-    the shading's slopes and curvatures. Eyes, mouth, hair and glints differ between face and persona and say nothing
-    of the light, so the shading is fitted robustly (iteratively reweighted least squares with Cauchy's weights).
+    coefficients: NDArray[np.float32]
+    """(CONTRAST + 9,): logarithms of the gains, (SAMPLES, SAMPLES, 3) BGR, and the map of contrast less the identity,
+    (3, 3)."""
+    clear: float
+    """Share of the face that is neither clipped nor crushed, 0 to 1."""
+    face_level: float
+    """Logarithm of the face's mean pixel value, BT.601 luma plus ``FLOOR``."""
+    persona_level: float
+    """The same of the persona as it was painted."""
+    persona_mean: NDArray[np.float64]
+    """(3,) mean colour of the persona as it was painted, BGR."""
+
+
+def measure(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, settings: BlendSettings) -> Measured | None:
+    """Find what brings the persona into the face's light; None where too little of the face is seen.
+
+    face is (SAMPLES, SAMPLES, 3) BGR as by sample_face. Eyes, mouth, hair and glints differ between face and persona
+    and say nothing of the light, so the shading is fitted robustly (iteratively reweighted least squares with Cauchy's
+    weights), and the weights it comes to serve for the rest.
     """
-    shape = (SAMPLES, SAMPLES)
-    alpha = np.asarray(cv2.resize(layer.alpha, shape, interpolation=cv2.INTER_AREA), np.float64).reshape(-1) / 255.0
-    used = (alpha >= 0.5) & seen.reshape(-1)
+    alpha = _reduced(layer.alpha, SAMPLES).astype(np.float32) * np.float32(1.0 / 255.0)
+    premultiplied = _reduced(layer.colour, SAMPLES).astype(np.float32)
+    whole = _Pair(face.astype(np.float32), premultiplied, alpha, (alpha >= 0.5) & seen)
+    # The light as a whole is as well seen in a smaller picture.
+    pair = whole.reduced()
+    used = pair.used
     if int(used.sum()) < LEAST_SAMPLES:
         return None
-    coverage = alpha[used]
-    weights = (alpha * _central(alpha))[used]
-    persona = cv2.resize(layer.colour, shape, interpolation=cv2.INTER_AREA).reshape(-1, 3)[used] / coverage[:, None]
-    original = face.reshape(-1, 3)[used].astype(np.float64)
-    persona_luma, original_luma = persona @ _LUMA + FLOOR, original @ _LUMA + FLOOR
-    ratio = np.log(original_luma / persona_luma)
-    shading, weights = _robust_shading(ratio, _SAMPLE_BASIS[used], weights)
-    shading *= settings.colour_strength
-    lit = np.exp(np.clip(_SAMPLE_BASIS[used] @ shading, -MAX_LOG_SHADING, MAX_LOG_SHADING))
+    original, persona = pair.original[used].astype(np.float64), pair.persona[used].astype(np.float64)
+    clear = (original.max(axis=1) < CLIPPED) & (original @ LUMA > CRUSHED)
+    trust = (pair.alpha * _central(pair.alpha))[used].astype(np.float64)
+    share = float(trust @ clear / trust.sum())
+    # What is clipped still counts a little, for where there is nothing else.
+    trust *= np.where(clear, 1.0, 0.02)
+
+    strength = settings.colour_strength
+    ratio = np.log((original @ LUMA + FLOOR) / (persona @ LUMA + FLOOR))
+    shading, weights = _robust_shading(ratio, _COARSE_BASIS[used.reshape(-1)], trust)
+    shading *= strength
     weights /= weights.sum()
-    persona_mean, original_mean = (weights * lit) @ persona + FLOOR, weights @ original + FLOOR
-    persona_level, original_level = float(persona_mean @ _LUMA), float(original_mean @ _LUMA)
+    shade = np.exp(np.clip(_COARSE_BASIS[used.reshape(-1)] @ shading, -MAX_LOG_SHADING, MAX_LOG_SHADING))
+    lit = (weights * shade) @ persona + FLOOR
+    mean, original_mean = weights @ persona + FLOOR, weights @ original + FLOOR
+    persona_level, original_level = float(lit @ LUMA), float(original_mean @ LUMA)
     light_tint = original_mean / original_level / _SKIN
     tint = light_tint**settings.chroma_strength
-    tint *= persona_level / float(persona_mean * tint @ _LUMA)  # the brightness is the gain's alone
-    gain = settings.colour_strength * math.log(original_level / persona_level)
+    tint *= persona_level / float(lit * tint @ LUMA)  # the brightness is the gain's alone
+    gain = strength * math.log(original_level / persona_level)
     gains = np.clip(gain + np.log(tint), -MAX_LOG_GAIN, MAX_LOG_GAIN)
-    return np.concatenate((gains, shading))
+    log_shading = np.clip(_SAMPLE_BASIS @ shading.astype(np.float32), -MAX_LOG_SHADING, MAX_LOG_SHADING)
+    log_gains = log_shading.reshape(SAMPLES, SAMPLES, 1) + gains.astype(np.float32)
+
+    pivot = np.array(cv2.sumElems(premultiplied)[:3]) / cv2.sumElems(alpha)[0]
+    contrast = np.zeros((3, 3))
+    if settings.contrast_strength * strength:
+        matched = persona * shade[:, None] * np.exp(gains)
+        own, wanted = (_spread(colours, weights) / original_level**2 for colours in (matched, original))
+        stretch = bounded(monge_kantorovich(own, wanted, _DOUBT), LEAST_STRETCH, MOST_STRETCH)
+        # Found for the persona in the scene's light, applied to it as painted: the tint is taken out again.
+        contrast = settings.contrast_strength * strength * (stretch - np.eye(3)) * tint / tint[:, None]
+    if settings.seam_strength * strength:
+        log_gains += settings.seam_strength * strength * _rim(whole, log_gains, contrast, pivot, original_mean)
+    return Measured(
+        np.concatenate((log_gains.reshape(-1), contrast.reshape(-1).astype(np.float32))),
+        share,
+        math.log(original_level),
+        math.log(float(mean @ LUMA)),
+        pivot,
+    )
 
 
-def _central(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bell over the middle of a mask, (SAMPLES * SAMPLES,): hair, hats and hands come from the rim."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """Face and persona side by side, as pictures of n x n samples."""
+
+    original: NDArray[np.float32]
+    """(n, n, 3) BGR."""
+    premultiplied: NDArray[np.float32]
+    """(n, n, 3) BGR."""
+    alpha: NDArray[np.float32]
+    """(n, n), 0 to 1."""
+    used: NDArray[np.bool_]
+    """(n, n), where the persona shows and the face is seen."""
+
+    @property
+    def persona(self) -> NDArray[np.float32]:
+        """(n, n, 3) BGR as painted."""
+        colour: NDArray[np.float32] = self.premultiplied / np.maximum(self.alpha, np.float32(0.1))[..., None]
+        return colour
+
+    def reduced(self) -> _Pair:
+        """Make pictures of ``COARSE`` samples."""
+        alpha = _reduced(self.alpha, COARSE)
+        seen = _reduced(self.used.astype(np.float32), COARSE) >= 0.5
+        return _Pair(_reduced(self.original, COARSE), _reduced(self.premultiplied, COARSE), alpha, seen)
+
+
+_Picture = TypeVar('_Picture', NDArray[np.uint8], NDArray[np.float32])
+
+
+def _reduced(picture: _Picture, size: int) -> _Picture:
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _central(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bell over the middle of a mask, (COARSE, COARSE): hair, hats and hands come from the rim."""
     mass = alpha / alpha.sum()
-    x, y = _SAMPLE_AXES
-    dx, dy = x - mass @ x, y - mass @ y
-    bell: NDArray[np.float64] = np.exp(-0.5 * (dx * dx / (mass @ (dx * dx)) + dy * dy / (mass @ (dy * dy))))
+    x, y = _COARSE_AXES
+    dx, dy = x - float((mass * x).sum()), y - float((mass * y).sum())
+    spread = float((mass * dx * dx).sum()), float((mass * dy * dy).sum())
+    bell: NDArray[np.float32] = np.exp(-0.5 * (dx * dx / spread[0] + dy * dy / spread[1]))
     return bell
 
 
@@ -159,71 +260,85 @@ def _robust_shading(
     return coefficients[1:], weights
 
 
-def gain_field(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(FIELD, FIELD, 3) gains per channel BGR over the patch, for the (8,) coefficients of measure."""
-    shading = np.clip(_FIELD_BASIS @ coefficients[3:], -MAX_LOG_SHADING, MAX_LOG_SHADING)
-    field: NDArray[np.float64] = np.exp(shading[:, None] + coefficients[:3]).reshape(FIELD, FIELD, 3)
+def _spread(colours: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) covariance of colours (n, 3) with weights (n,) that add up to 1."""
+    away = colours - weights @ colours
+    covariance: NDArray[np.float64] = (away * weights[:, None]).T @ away
+    return covariance
+
+
+def _rim(
+    pair: _Pair,
+    log_gains: NDArray[np.float32],
+    contrast: NDArray[np.float64],
+    pivot: NDArray[np.float64],
+    mean: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Find what is left of the difference along the mask's rim: logarithms (SAMPLES, SAMPLES, 3), 0 in the middle.
+
+    log_gains (SAMPLES, SAMPLES, 3) and contrast (3, 3) about pivot (3,) are what was found so far, mean (3,) is the
+    face's. Where the face is hidden by something unlike it, what is beside bridges the gap (normalised convolution:
+    Knutsson and Westin, CVPR 1993). Where the persona's tint is another altogether it stays: no light explains it.
+    """
+    depth = cv2.distanceTransform((pair.alpha >= 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    inward = np.clip((depth / max(float(depth.max()), 1.0) - _RIM_BEGIN) / (_RIM_END - _RIM_BEGIN), 0.0, 1.0)
+    rim = 1.0 - inward * inward * (3.0 - 2.0 * inward)
+    persona = pair.persona
+    if contrast.any():
+        stretch = np.column_stack((np.eye(3) + contrast, -contrast @ pivot))
+        persona = np.clip(cv2.transform(persona, stretch), 0.0, 255.0)
+    persona = np.minimum(persona * np.exp(log_gains), np.float32(255.0))
+    # What is white was brighter still: the persona shall be white there too, and not only nearly.
+    white = (np.minimum.reduce(cv2.split(pair.original)) >= _WHITE)[..., None]
+    log_original = np.log(pair.original + np.float32(FLOOR)) + np.where(
+        white, np.float32(_BEYOND_WHITE), np.float32(0.0)
+    )
+    rest = log_original - np.log(persona + np.float32(FLOOR))
+    away = log_original - np.log(mean).astype(np.float32)
+    level = away @ LUMA.astype(np.float32)
+    tint = np.square(np.maximum.reduce([np.abs(channel - level) for channel in cv2.split(away)]))
+    weights = np.square(1.0 / (1.0 + np.square(level / _SKIN_LEVEL) + tint / _SKIN_TINT**2))
+    # Twice squared: what is wide enough to leave nothing beside it must not be followed either.
+    weights = np.where(pair.used, np.square(weights), np.float32(0.0))
+    weighed = cv2.merge([*cv2.split(rest * weights[..., None]), weights])
+    wide = cv2.GaussianBlur(weighed, (0, 0), _BRIDGE)
+    cv2.scaleAdd(wide, _BRIDGE_SHARE, cv2.GaussianBlur(weighed, (0, 0), _RIM_BLUR), dst=wide)
+    bridged = wide[..., :3] / (wide[..., 3:] + np.float32(0.01))
+    along = (weights * rim).astype(np.float32)
+    foreign = _tint(np.array(cv2.sumElems(bridged * along[..., None])[:3])) / max(cv2.sumElems(along)[0], 1e-6)
+    tinted = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 4)
+    found = _less_tint(bridged, tinted)
+    # Where both are uneven a mean of logarithms is not the logarithm of a mean, which is what one sees.
+    weights = weights[..., None]
+    means = [
+        cv2.GaussianBlur(picture * weights, (0, 0), _MEAN_BLUR) + np.float32(0.5)
+        for picture in (pair.original, np.minimum(persona * np.exp(found), np.float32(255.0)))
+    ]
+    found += _less_tint(np.log(means[0] / means[1]), tinted)
+    kept: NDArray[np.float32] = np.clip(found, -MAX_LOG_RIM, MAX_LOG_RIM) * rim[..., None]
+    return kept
+
+
+def _tint(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the level, (3,)."""
+    tint: NDArray[np.float64] = logarithms - logarithms @ LUMA
+    return tint
+
+
+def _less_tint(logarithms: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Keep the level and a share of the tint of (..., 3) logarithms."""
+    keep = share * np.eye(3) + (1.0 - share) * np.outer(np.ones(3), LUMA)
+    kept: NDArray[np.float32] = cv2.transform(logarithms, keep)  # type: ignore[assignment]
+    return kept
+
+
+def gain_field(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make (SAMPLES, SAMPLES, 3) gains per channel BGR over the patch, for the coefficients of measure."""
+    field: NDArray[np.float32] = np.exp(coefficients[:CONTRAST]).reshape(SAMPLES, SAMPLES, 3)
     return field
 
 
-@dataclass(slots=True)
-class _Track:
-    coefficients: NDArray[np.float64]
-    stamp_ns: int
-    open_until_ns: int
-
-
-class LightFilter:
-    """Smooths the coefficients of each face over time, and opens where the light changes in a step."""
-
-    def __init__(self) -> None:
-        self._tracks: dict[int, _Track] = {}
-
-    def __len__(self) -> int:
-        return len(self._tracks)
-
-    def follow(
-        self,
-        track_id: int,
-        stamp_ns: int,
-        measured: NDArray[np.float64] | None,
-        light_step_ns: int | None,
-        settings: BlendSettings,
-    ) -> NDArray[np.float64]:
-        """Coefficients to use at the stamp: measured ones, (8,), smoothed with those of the face's earlier frames.
-
-        light_step_ns is when the light sensor last saw a step, None for never. Faces without a track id (0) are not
-        smoothed. Where nothing could be measured the last known hold.
-        """
-        track = self._tracks.get(track_id)
-        if track is not None and not 0 <= stamp_ns - track.stamp_ns <= FORGET_NS:
-            del self._tracks[track_id]
-            track = None
-        if measured is None:
-            return np.zeros(8) if track is None else track.coefficients
-        if track is None or track_id == 0:
-            if track_id != 0:
-                self._tracks[track_id] = _Track(measured, stamp_ns, stamp_ns)
-                self._bound(stamp_ns)
-            return measured
-        jump = abs(float(_LUMA @ (measured - track.coefficients)[:3])) > PICTURE_JUMP
-        if jump:
-            track.open_until_ns = stamp_ns + OPEN_NS
-        elif light_step_ns is not None and light_step_ns <= stamp_ns:
-            track.open_until_ns = max(track.open_until_ns, light_step_ns + OPEN_NS)
-        time_constant_s = settings.colour_time_constant_s
-        if stamp_ns < track.open_until_ns:
-            time_constant_s = min(time_constant_s, OPEN_TIME_CONSTANT_S)
-        elapsed_s = (stamp_ns - track.stamp_ns) * 1e-9
-        share = 1.0 if time_constant_s == 0.0 else 1.0 - math.exp(-elapsed_s / time_constant_s)
-        track.coefficients = track.coefficients + share * (measured - track.coefficients)
-        track.stamp_ns = stamp_ns
-        return track.coefficients
-
-    def _bound(self, stamp_ns: int) -> None:
-        """Forget faces that are gone; the oldest first where there are too many."""
-        gone = [name for name, track in self._tracks.items() if abs(stamp_ns - track.stamp_ns) > FORGET_NS]
-        for name in gone:
-            del self._tracks[name]
-        while len(self._tracks) > MAX_TRACKS:
-            del self._tracks[min(self._tracks, key=lambda name: self._tracks[name].stamp_ns)]
+def contrast_map(coefficients: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(3, 3) map of differences from the mean colour, BGR, for the coefficients of measure."""
+    stretch: NDArray[np.float64] = np.eye(3) + coefficients[CONTRAST:].reshape(3, 3)
+    return stretch

@@ -19,6 +19,7 @@ Region = tuple[int, int, int, int]
 
 _LIMIT_PX = 1e6
 _MIP_STEP_PX = 8
+_WINDOW_STEPS = 16
 _NEAR_ENOUGH = 0.75
 """Down to this scale the warp's own interpolation takes in every pixel with weight enough."""
 
@@ -91,6 +92,33 @@ def layer_size(image_from_patch: NDArray[np.float64], size: int) -> int:
     return min(size, max(wanted, _MIP_STEP_PX))
 
 
+Window = tuple[int, int, int]
+"""Left, top and side of a square of a patch, pixels."""
+
+
+def window_of(pixels: NDArray[np.uint8], last: Window | None = None) -> Window | None:
+    """Square of a patch, (s, s, 4) BGRA, outside which nothing shows; None where nothing shows at all.
+
+    In coarse steps; the last one is kept while it fits, so that it is the same for most frames.
+    """
+    size = pixels.shape[0]
+    left, top, width, height = cv2.boundingRect(cv2.extractChannel(pixels, 3))
+    if width == 0:
+        return None
+    if last is not None:
+        x, y, side = last
+        inside = x <= left and y <= top and left + width <= x + side and top + height <= y + side
+        if inside and x + side <= size and y + side <= size and side <= 1.3 * max(width, height):
+            return last
+    step = max(1, size // _WINDOW_STEPS)
+    side = min(size, -(-(max(width, height) + 4) // step) * step + step)
+    x, y = (
+        min(max(round((begin + 0.5 * length - 0.5 * side) / step) * step, 0), size - side)
+        for begin, length in ((left, width), (top, height))
+    )
+    return x, y, side
+
+
 def prepare(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, scratch: Scratch) -> Layer:
     """Premultiply a patch, (s, s, 4) BGRA, with its alpha times the mask, (s, s), and reduce it to about (size, size).
 
@@ -121,27 +149,49 @@ def _reduced(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np
     return target
 
 
-def tint(layer: Layer, gains: NDArray[np.float64], scratch: Scratch) -> None:
+def contrast(layer: Layer, stretch: NDArray[np.float64], mean: NDArray[np.float64], scratch: Scratch) -> None:
+    """Map the differences of a layer's colours from the mean, (3,) BGR, by a (3, 3) matrix."""
+    size = layer.colour.shape[0]
+    alphas, shift = scratch.take('layer alphas', size, size, 3), scratch.take('shift', size, size, 3).view(np.int8)
+    offset = mean - stretch @ mean
+    # What is added before must not overflow, nor what is added after: so darkening goes first, brightening last.
+    first = float(offset.mean()) < 0.0
+    constant = np.linalg.solve(stretch, offset) if first else offset
+    # Of a premultiplied colour, the constant part is premultiplied too.
+    table = np.rint(np.arange(256)[:, None] / 255.0 * constant).clip(-128, 127).astype(np.int8)
+    cv2.cvtColor(layer.alpha, cv2.COLOR_GRAY2BGR, dst=alphas)
+    cv2.LUT(alphas, table.reshape(1, 256, 3), dst=shift)
+    if first:
+        cv2.add(layer.colour, shift, dst=layer.colour, dtype=cv2.CV_8U)
+    cv2.transform(layer.colour, stretch, dst=layer.colour)
+    if not first:
+        cv2.add(layer.colour, shift, dst=layer.colour, dtype=cv2.CV_8U)
+
+
+def tint(layer: Layer, gains: NDArray[np.float32], scratch: Scratch) -> None:
     """Multiply a layer's colours with a smooth field of gains, (m, m, 3) per channel BGR, spread over the patch."""
     # Room above for the overshoot of the cubic; the field's steps of 1/255 are finer than those of the result.
     top = float(gains.max()) * 1.1
-    field = np.rint(gains * (255.0 / top)).astype(np.uint8)
+    field = np.rint(gains * np.float32(255.0 / top)).astype(np.uint8)
     size = layer.colour.shape[0]
     spread = scratch.take('gains', size, size, 3)
     cv2.resize(field, (size, size), dst=spread, interpolation=cv2.INTER_CUBIC)
     cv2.multiply(layer.colour, spread, dst=layer.colour, scale=top / 255.0)
 
 
-def paste(
-    pixels: NDArray[np.uint8], region: Region, layer: Layer, image_from_patch: NDArray[np.float64], scratch: Scratch
-) -> None:
-    """Blend a layer into the region of the frame, (height, width, 3) BGR, in place.
+@dataclass(frozen=True, slots=True, eq=False)
+class Warped:
+    """A layer in its place on the frame; both arrays live in scratch memory."""
 
-    result = layer's premultiplied colour + frame * (255 - alpha) / 255. Exact at both ends: alpha 0 keeps the frame's
-    pixel as it is, alpha 255 gives the layer's.
-    """
+    colour: NDArray[np.uint8]
+    """(height, width, 3) of the region, BGR, premultiplied."""
+    alphas: NDArray[np.uint8]
+    """(height, width, 3), alpha three times over."""
+
+
+def warp(layer: Layer, region: Region, image_from_patch: NDArray[np.float64], scratch: Scratch) -> Warped:
+    """Bring a layer to its region of the frame."""
     left, top, width, height = region
-    view = pixels[top : top + height, left : left + width]
     region_from_layer = compose(image_from_patch, layer.patch_from_layer)
     region_from_layer[:, 2] -= (left, top)
     colour, alpha = scratch.take('warped', height, width, 3), scratch.take('warped alpha', height, width)
@@ -149,6 +199,18 @@ def paste(
     cv2.warpAffine(layer.colour, region_from_layer, (width, height), dst=colour, borderMode=cv2.BORDER_CONSTANT)
     cv2.warpAffine(layer.alpha, region_from_layer, (width, height), dst=alpha, borderMode=cv2.BORDER_CONSTANT)
     cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR, dst=alphas)
+    return Warped(colour, alphas)
+
+
+def paste(pixels: NDArray[np.uint8], region: Region, warped: Warped) -> None:
+    """Blend what was warped into the region of the frame, (height, width, 3) BGR, in place; uses it up.
+
+    result = premultiplied colour + frame * (255 - alpha) / 255. Exact at both ends: alpha 0 keeps the frame's pixel as
+    it is, alpha 255 gives the layer's.
+    """
+    left, top, width, height = region
+    view = pixels[top : top + height, left : left + width]
+    colour, alphas = warped.colour, warped.alphas
     # A tint may have raised a colour above its alpha; no colour may show where alpha is 0, nor may the sum overflow.
     cv2.min(colour, alphas, dst=colour)
     cv2.bitwise_not(alphas, dst=alphas)

@@ -17,6 +17,12 @@ class BlendSettings:
     """How far brightness and shading follow the original face, 0 (persona as painted) to 1 (wholly)."""
     chroma_strength: float = 0.7
     """How far the persona takes the light's tint, as far as the original face shows it, 0 to 1."""
+    contrast_strength: float = 0.7
+    """How far the persona's colours vary as those of the original face do, in harsh light or in haze, 0 to 1."""
+    seam_strength: float = 1.0
+    """How far the persona's rim takes on the colours of the skin it meets, 0 to 1; times colour_strength."""
+    grain_strength: float = 1.0
+    """How far the persona takes on the picture's grain and softness, 0 to 1."""
     colour_time_constant_s: float = 0.4
     """Time constant of the colour filter, seconds; 0 follows every frame at once."""
     light_step_ratio: float = 1.3
@@ -30,6 +36,9 @@ class BlendSettings:
                 'feather must be 0 to 0.5': 0 <= self.feather <= 0.5,
                 'colour_strength must be 0 to 1': 0 <= self.colour_strength <= 1,
                 'chroma_strength must be 0 to 1': 0 <= self.chroma_strength <= 1,
+                'contrast_strength must be 0 to 1': 0 <= self.contrast_strength <= 1,
+                'seam_strength must be 0 to 1': 0 <= self.seam_strength <= 1,
+                'grain_strength must be 0 to 1': 0 <= self.grain_strength <= 1,
                 'colour_time_constant_s must be 0 to 60': 0 <= self.colour_time_constant_s <= 60,
                 'light_step_ratio must be 1.05 to 100': 1.05 <= self.light_step_ratio <= 100,
             },

@@ -169,24 +169,63 @@ def brightness(frame):
     return float(frame[125:135, 215:235].mean())
 
 
-def test_after_a_lamp_goes_out_the_persona_follows_within_a_few_frames(make_patch, portrait):
-    """The camera's exposure leaves 5 per cent of it; with the light sensor these are followed at once."""
-    courses = []
+@pytest.mark.parametrize('sensor', [True, False])
+def test_after_a_lamp_goes_out_the_persona_follows_within_a_few_frames(make_patch, portrait, sensor):
+    """The camera's exposure leaves 5 per cent of it."""
+    blender = Blender(BlendSettings(colour_time_constant_s=1.0, grain_strength=0.0))
+    course = []
+    for k in range(20):
+        stamp_ns = T0 + k * 33 * MS
+        if sensor:
+            blender.observe_light(stamp_ns - 5 * MS, 400.0 if k < 8 else 60.0)
+        frame = cv2.convertScaleAbs(portrait, alpha=0.8 if k < 8 else 0.76)
+        blender.apply(frame, blender.plan([make_patch()], stamp_ns, 512, 512))
+        course.append(brightness(frame))
+    assert course[10] == pytest.approx(course[7] * 0.76 / 0.8, rel=0.01)
+
+
+def test_a_washed_out_face_is_as_white_as_the_light_says(make_patch, portrait):
+    """Sixty-four times the light before the camera has closed: the persona's eyes fade as the face's have."""
+    eyes = {}
     for sensor in (True, False):
-        blender = Blender(BlendSettings(colour_time_constant_s=1.0))
-        course = []
-        for k in range(20):
+        blender = Blender(BlendSettings(grain_strength=0.0))
+        for k in range(12):
             stamp_ns = T0 + k * 33 * MS
+            bright = k >= 10
             if sensor:
-                blender.observe_light(stamp_ns - 5 * MS, 400.0 if k < 8 else 60.0)
-            frame = cv2.convertScaleAbs(portrait, alpha=0.8 if k < 8 else 0.76)
-            blender.apply(frame, blender.plan([make_patch()], stamp_ns, 512, 512))
-            course.append(brightness(frame))
-        courses.append(course)
-    told, untold = courses
-    wanted = told[7] * 0.76 / 0.8
-    assert told[10] == pytest.approx(wanted, rel=0.01)
-    assert untold[10] > 1.03 * wanted
+                blender.observe_light(stamp_ns - 5 * MS, 6400.0 if bright else 100.0)
+            frame = np.full_like(portrait, 255) if bright else portrait.copy()
+            blender.apply(frame, blender.plan([make_patch()], stamp_ns, 512, 512), 0.01, 1.0)
+        eyes[sensor] = float(frame[100:112, 195:205].min())
+    assert eyes[True] > 120
+    assert eyes[False] < 0.5 * eyes[True]
+
+
+def test_the_light_sensor_s_fault_is_told_and_goes_away(make_patch, portrait):
+    blender = Blender(BlendSettings())
+    told = []
+    for k in range(60):
+        stamp_ns = T0 + k * 66 * MS
+        blender.observe_light(stamp_ns - 5 * MS, 0.0 if 20 <= k < 40 else 300.0)
+        frame = portrait.copy()
+        blender.apply(frame, blender.plan([make_patch()], stamp_ns, 512, 512), 0.01, 1.0)
+        told.append(blender.light_fault)
+    assert not any(told[:20])
+    assert 'covered' in told[35]
+    assert told[59] == ''
+
+
+def test_readings_of_colour_that_say_nothing_are_passed_over(make_patch, portrait):
+    results = []
+    for readings in ((), ((math.nan, 1.0), (100.0, 1.0), (4000.0, math.nan), (4000.0, 4e6), (4000.0, -1.0))):
+        blender = Blender(BlendSettings())
+        for k in range(3):
+            for kelvin, variance in readings:
+                blender.observe_colour(T0 + k * 33 * MS, kelvin, variance)
+            frame = portrait.copy()
+            blender.apply(frame, blender.plan([make_patch()], T0 + k * 33 * MS, 512, 512))
+        results.append(frame)
+    assert np.array_equal(*results)
 
 
 def test_settings_can_be_changed_while_running(blender, make_patch, portrait):

@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facefusion_ros.blending.masks import feather
-from facefusion_ros.blending.paste import Scratch, compose, layer_size, paste, prepare, region_of, scaling, tint
+from facefusion_ros.blending.paste import (
+    Scratch,
+    compose,
+    contrast,
+    layer_size,
+    paste,
+    prepare,
+    region_of,
+    scaling,
+    tint,
+    warp,
+    window_of,
+)
 
 maps = st.builds(
     lambda scale, turn, x, y: np.array(
@@ -28,7 +40,7 @@ def put(frame, pixels, image_from_patch, fraction=0.1, gains=None):
         layer = prepare(pixels, feather(size, fraction), layer_size(image_from_patch, size), scratch)
         if gains is not None:
             tint(layer, gains, scratch)
-        paste(frame, region, layer, image_from_patch, scratch)
+        paste(frame, region, warp(layer, region, image_from_patch, scratch))
     return region
 
 
@@ -86,7 +98,7 @@ def test_pixels_under_a_warped_alpha_of_0_keep_every_bit(image_from_patch, size,
     whole[:, 2] -= (left, top)
     alpha = cv2.warpAffine(layer.alpha, whole, (w, h))
     tint(layer, rng.uniform(0.2, 5, (4, 4, 3)), scratch)
-    paste(frame, region, layer, image_from_patch, scratch)
+    paste(frame, region, warp(layer, region, image_from_patch, scratch))
     hidden = alpha == 0
     view = (slice(top, top + h), slice(left, left + w))
     assert np.array_equal(frame[view][hidden], before[view][hidden])
@@ -182,3 +194,47 @@ def test_scratch_only_grows():
     small = scratch.take('a', 10, 20)
     assert np.shares_memory(large, small)
     assert scratch.size_bytes == held == 30_000
+
+
+@given(st.integers(8, 200), st.integers(0, 2**32 - 1))
+def test_a_window_holds_all_that_shows(size, seed):
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((size, size, 4), np.uint8)
+    (left, right), (top, bottom) = np.sort(rng.integers(0, size, (2, 2)), axis=1)
+    pixels[top : bottom + 1, left : right + 1, 3] = 9
+    window = window_of(pixels)
+    for _ in range(2):
+        x, y, side = window
+        assert x >= 0
+        assert y >= 0
+        assert max(x, y) + side <= size
+        outside = pixels[..., 3].copy()
+        outside[y : y + side, x : x + side] = 0
+        assert not outside.any()
+        window = window_of(pixels, window)
+    assert window_of(np.zeros_like(pixels)) is None
+
+
+def test_a_window_stays_while_the_mask_trembles():
+    pixels = np.zeros((256, 256, 4), np.uint8)
+    pixels[60:200, 70:190, 3] = 255
+    first = window_of(pixels)
+    for shift in (1, -1, 2, -2):
+        assert window_of(np.roll(pixels, shift, axis=1), first) == first
+    pixels[10:250, 20:220, 3] = 255
+    assert window_of(pixels, first) != first
+
+
+@pytest.mark.parametrize('strength', [-0.4, 0.3])
+def test_contrast_is_about_the_mean_and_premultiplied(strength):
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(90, 170, (64, 64, 4), np.uint8)
+    pixels[..., 3] = np.linspace(0, 255, 64).astype(np.uint8)[:, None]
+    scratch = Scratch()
+    layer = prepare(pixels, np.full((64, 64), 255, np.uint8), 64, scratch)
+    mean = np.array([120.0, 130.0, 140.0])
+    stretch = np.eye(3) * (1.0 + strength) + 0.05
+    contrast(layer, stretch, mean, scratch)
+    alpha = layer.alpha[2:-2, 2:-2, None] / 255.0
+    wanted = ((pixels[2:-2, 2:-2, :3] - mean) @ stretch.T + mean) * alpha
+    assert np.abs(layer.colour[2:-2, 2:-2] - np.clip(wanted, 0, 255)).max() < 4

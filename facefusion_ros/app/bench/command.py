@@ -48,6 +48,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument('--transactions', type=count, default=10_000, metavar='N',
                      help='to do with one fault in a hundred (10000)')  # fmt: skip
     sub.add_argument('--repeat', type=count, default=1, metavar='N', help='how often each fault is tried (1)')
+    sub = bench('light', 'how well a persona sits in the light of the scene, with a light sensor and without')
+    sub.add_argument('--world', default='head', metavar='NAME', help='name or file of a simulated world (head)')
+    sub.add_argument('--persona', default='porcelain', metavar='NAME', help='name or file of a persona (porcelain)')
+    sub.add_argument('--frames', type=count, default=0, metavar='N', help='how many frames (one period)')
     sub = bench('alignment', 'how well a persona stays on a face while the camera moves')
     sub.add_argument('--world', default='turning', metavar='NAME', help='name or file of a simulated world (turning)')
     sub.add_argument('--latency', type=amount, default=66.0, metavar='MS', dest='latency_ms',
