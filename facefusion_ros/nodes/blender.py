@@ -36,7 +36,7 @@ from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
 from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.passage import WARN_EVERY_S, FrameStage
 from facefusion_ros.ros.run import run
-from facefusion_ros.ros.stage import Health, LazyPublisher
+from facefusion_ros.ros.stage import OK, WARN, Health, LazyPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +65,23 @@ class Blender(FrameStage):
         Parameter('feather', DEFAULT.feather, "Width of the soft rim, as a fraction of the patch's size", '', 0.0, 0.5),
         Parameter('colour_strength', DEFAULT.colour_strength, 'How far brightness follows the scene', '', 0.0, 1.0),
         Parameter('chroma_strength', DEFAULT.chroma_strength, "How far colour follows the scene's tint", '', 0.0, 1.0),
+        Parameter('contrast_strength', DEFAULT.contrast_strength, "How far contrast follows the face's", '', 0.0, 1.0),
+        Parameter(
+            'seam_strength',
+            DEFAULT.seam_strength,
+            'How far the rim takes on the colours of the skin beside it',
+            '',
+            0.0,
+            1.0,
+        ),
+        Parameter(
+            'grain_strength',
+            DEFAULT.grain_strength,
+            "How far the picture's grain and softness are taken on",
+            '',
+            0.0,
+            1.0,
+        ),
         Parameter(
             'colour_time_constant_s',
             DEFAULT.colour_time_constant_s,
@@ -184,7 +201,7 @@ class Blender(FrameStage):
                 self._background.settings = background
 
     def health(self) -> Health:
-        """Say whether light and motion are heard of."""
+        """Say whether light and motion are heard of, and whether the light can be believed."""
         now_ns = self.now_ns()
         silent = [
             name
@@ -203,7 +220,8 @@ class Blender(FrameStage):
         if self._background is not None:
             values |= {f'background {name}': count for name, count in asdict(self._background.counts).items()}
         message = f'running without {" and ".join(silent)}' if silent else 'running'
-        return Health(message=message, values=values)
+        fault = self._core.light_fault
+        return Health(WARN if fault else OK, fault or message, values)
 
     def _on_illuminance(self, message: Illuminance) -> None:
         self._light_ns, self._lux = from_time(message.header.stamp), message.illuminance
@@ -306,7 +324,7 @@ class Blender(FrameStage):
             with self._copy_pool(ref).writing() as slot:
                 pixels = lease.copy_into(slot, [(0, 0, ref.width, ref.height)])
                 self._background.show(lease.pixels, pixels)
-                self._core.apply(pixels, placements)
+                self._core.apply(pixels, placements, ref.info.exposure_s, ref.info.gain)
                 return slot.publish(ref.info)
 
     def _blend(self, ref: FrameRef, placements: Sequence[Placement]) -> FrameRef:
@@ -314,12 +332,12 @@ class Blender(FrameStage):
         if self.values['alignment'] != 'live':  # else other stages have yet to read the frame
             try:
                 with self.reader.revise(ref, regions) as revision:
-                    self._core.apply(revision.pixels, placements)
+                    self._core.apply(revision.pixels, placements, ref.info.exposure_s, ref.info.gain)
                     return revision.publish(ref.info)
             except FrameBusy:
                 self._copied += 1
         with self.reader.lease(ref) as lease, self._copy_pool(ref).writing() as slot:
-            self._core.apply(lease.copy_into(slot, regions), placements)
+            self._core.apply(lease.copy_into(slot, regions), placements, ref.info.exposure_s, ref.info.gain)
             return slot.publish(ref.info)
 
     def _copy_pool(self, ref: FrameRef) -> FramePool:
@@ -356,6 +374,9 @@ def _settings(values: Mapping[str, Any]) -> BlendSettings:
         feather=values['feather'],
         colour_strength=values['colour_strength'],
         chroma_strength=values['chroma_strength'],
+        contrast_strength=values['contrast_strength'],
+        seam_strength=values['seam_strength'],
+        grain_strength=values['grain_strength'],
         colour_time_constant_s=values['colour_time_constant_s'],
         light_step_ratio=values['light_step_ratio'],
     )

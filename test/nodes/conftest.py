@@ -1,5 +1,6 @@
 """A world that can be compared with what nodes say of it, and frames in a pool of the test's own."""
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -69,13 +70,14 @@ class Frames:
         self._reader.close()
         self._pool.close()
 
-    def put(self, pixels, *, sequence=None, stamp_ns=None):
+    def put(self, pixels, *, sequence=None, stamp_ns=None, exposure_s=math.nan, gain=math.nan):
         """Put a picture into the pool as the next frame, taken now where not told otherwise."""
         self.sequence = self.sequence + 1 if sequence is None else sequence
         height, width, channels = pixels.shape
         with self._pool.writing() as slot:
             np.copyto(slot.picture(width, height, Encoding.BGRA8 if channels == 4 else Encoding.BGR8), pixels)
-            return slot.publish(FrameInfo(stamp_ns or time.time_ns(), 'camera_optical_frame', self.sequence))
+            info = FrameInfo(stamp_ns or time.time_ns(), 'camera_optical_frame', self.sequence, exposure_s, gain)
+            return slot.publish(info)
 
     def lease(self, ref):
         return self._reader.lease(ref)

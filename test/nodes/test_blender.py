@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 
 from facefusion_ros import __version__, msg
@@ -37,7 +38,7 @@ def persona():
 @pytest.fixture
 def blender(listener, start, frames, scene, persona):
     """A blender and the way to it: ``blend(ref, face)`` returns its output frame and provenance."""
-    node = start(Blender, colour_time_constant_s=0.0)
+    node = start(Blender, colour_time_constant_s=0.0, grain_strength=0.0)
     outputs, records = listener.hear(msg.FrameRef, 'output/frame'), listener.hear(msg.Provenance, 'provenance')
     publisher = listener.speak(msg.FacePatchArray, 'patches')
     swapper = WarpSwapper(persona, PATCH_PX)
@@ -236,6 +237,19 @@ def test_sensors_are_optional_and_missed(blender, listener, frames, scene):
 
     diagnostics.until(everything_is_heard, since=1)
     assert len(blender.blend(frames.put(scene.pixels), scene.face)[1].face_ids) == 1
+
+
+def test_a_light_sensor_that_the_picture_contradicts_is_warned_of(blender, listener, frames, scene):
+    diagnostics = listener.diagnostics('blender')
+    light = listener.speak(Illuminance, 'illuminance')
+    begin_ns = blender.now_ns()
+    for k in range(30):
+        stamp_ns = begin_ns + k * 100_000_000
+        light.publish(Illuminance(header=to_header(stamp_ns, 'light'), illuminance=300.0 if k < 10 else 0.0))
+        blender.blend(frames.put(scene.pixels, stamp_ns=stamp_ns, exposure_s=0.01, gain=1.0), scene.face)
+    status = diagnostics.until(lambda status: 'light sensor' in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert 'not used' in status.message
 
 
 @pytest.mark.parametrize(('measured', 'predicted'), [(True, True), (False, True), (True, False)])
