@@ -183,7 +183,7 @@ def crop(
     if rng.random() < 0.125:
         if rng.random() < 0.5:
             _put_torn(rng, picture, store)
-        return spoil(rng, picture), np.zeros((68, 3), np.float32), 0.0
+        return _taken(rng, picture), np.zeros((68, 3), np.float32), 0.0
     sprite = somebody(rng, store)
     matrix = stretched(rng, crop_from(sprite.points, side, rng), five(sprite.points).mean(axis=0))
     put(picture, sprite, matrix, rng.uniform(0.4, 1.2) if rng.random() < 0.5 else 0.0)
@@ -191,7 +191,18 @@ def crop(
     if rng.random() < 0.15:
         _hide(rng, picture, face_box(points))
     target = np.concatenate([(points + 0.5) / side, sprite.seen[:, None]], axis=1)
-    return spoil(rng, picture), target.astype(np.float32), 1.0
+    return _taken(rng, picture), target.astype(np.float32), 1.0
+
+
+def _taken(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Spoil a crop as a camera does; often one for which the face is small, so that the crop enlarges it."""
+    if rng.random() < 0.6:
+        return spoil(rng, picture)
+    side = picture.shape[0]
+    seen = max(12, round(side * float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))))
+    small = np.asarray(cv2.resize(picture, (seen, seen), interpolation=cv2.INTER_AREA), np.float32)
+    how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(spoil(rng, small), (side, side), interpolation=how), np.uint8)
 
 
 TEMPLATE = np.array([[48.5, 53.0], [79.5, 53.0], [64.0, 71.5], [50.5, 86.0], [77.5, 86.0]]) / 128
