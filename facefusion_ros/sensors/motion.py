@@ -218,6 +218,8 @@ class MotionChip(ABC):
         self._filled_ns = 0
         self._doubtful = False
         self._torn = False
+        self._seen: dict[int, bytes] = {}
+        """The last batch of each length."""
 
         plan = self.plan
         self._scale = np.array([plan.gyro_scale] * 3 + [plan.accel_scale] * 3)[:axes]
@@ -361,10 +363,18 @@ class MotionChip(ABC):
             return []
         if self.HAS_ACCELEROMETER and ((counts == -1).all(axis=1) | (counts == 0).all(axis=1)).any():
             raise Garbled(f'{self._name} gives empty samples: check cable length, pull-ups and bus speed')
+        if self._repeats(counts):
+            raise Garbled(f'{self._name} gives samples that it gave before: check cable length and bus speed')
         self._torn = False
         self._filled_ns = answered_ns
         self._beat.advance(len(counts), asked_ns, answered_ns)
         return self._believed(counts) if self._beat.locked else []
+
+    def _repeats(self, counts: NDArray[np.int16]) -> bool:
+        """Whether the bus gave the answer to an older question: with noise, no six axes are the same in two samples."""
+        before, self._seen[len(counts)] = self._seen.get(len(counts)), counts.tobytes()
+        told_apart = self.HAS_ACCELEROMETER and bool((counts[1:] != counts[:-1]).any())
+        return told_apart and before == self._seen[len(counts)]
 
     def _ask(self) -> tuple[int, int, int]:
         """Ask what waits in the FIFO until it makes sense; also when it was asked and answered."""
