@@ -77,6 +77,7 @@ def test_a_family_with_a_template_looks_at_a_crop_with_the_five_where_it_has_the
     after = network.refine(frame, before)
     np.testing.assert_allclose(after.landmarks, 2 * (SEEN * 128 - 0.5) + (200, 100), atol=0.6)
     assert network.points(frame, before)[1] == pytest.approx(0.993, abs=0.01)
+    assert network.judges
 
 
 @pytest.mark.parametrize('roll_deg', [-70, -20, 15, 90])
@@ -148,6 +149,7 @@ def test_features_beside_the_landmarks_are_passed_over(frame):
     engine = Answers(112, {'features': np.zeros((1, 64, 28, 28), np.float32), 'landmarks': values})
     points, score = LandmarkNetwork(engine, catalogue().family('pfld_98')).points(frame, face_at(UPRIGHT))
     assert points.shape == (98, 2)
+    assert not LandmarkNetwork(engine, catalogue().family('pfld_98')).judges
     assert score == 1.0
 
 
