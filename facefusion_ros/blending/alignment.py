@@ -23,7 +23,7 @@ from facefusion_ros.blending.self_calibration import SelfCalibration
 from facefusion_ros.blending.smoothing import SmoothingSettings, Steady
 from facefusion_ros.blending.visual_turn import VisualTurn
 from facefusion_ros.errors import require
-from facefusion_ros.faces.alignment import apply
+from facefusion_ros.faces.alignment import apply, invert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,8 @@ MARGIN_NS = 100_000_000
 FORGOTTEN_NS = 1_000_000_000
 """After this a face is taken for one that was never seen."""
 MAX_TRACKS = 64
+ANCHORED_NS = 400_000_000
+ANCHORED_WIDTHS = 0.15
 ALIKE_PX = 1.5
 """Predictions that are no further apart are not both tried."""
 STILL = np.eye(2, 3)
@@ -124,6 +126,9 @@ class _Known:
     reference_ns: int = 0
     steady: Steady | None = None
     steady_ns: int = 0
+    anchor: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 2)))
+    """Its smoothed landmarks in an earlier frame, (5, 2), from which the picture follows it."""
+    anchor_ns: int = 0
 
 
 class Alignment:
@@ -300,18 +305,28 @@ class Alignment:
         return None if finished is None else pictures.restored_map(finished.motion)
 
     def _steadied(self, face: Face) -> Face:
-        known = self._learn(face)
+        known, now_ns = self._learn(face), face.measured_ns
         if known is None:
             return face
         measured = face.landmarks.astype(np.float64)
-        if known.steady is None or not 0 < face.measured_ns - known.steady_ns < FORGOTTEN_NS:
+        if known.steady is None or not 0 < now_ns - known.steady_ns < FORGOTTEN_NS:
             known.steady = Steady(measured)
+            known.anchor, known.anchor_ns = measured, now_ns
         else:
-            before = replace(face, landmarks=known.steady.landmarks.astype(np.float32), measured_ns=known.steady_ns)
-            along = self.motion(before, face.measured_ns)
-            expected = known.steady.landmarks if along is None else apply(along, known.steady.landmarks)
-            known.steady.follow(expected, measured, 1e-9 * (face.measured_ns - known.steady_ns), SMOOTHING)
-        known.steady_ns = face.measured_ns
+            # Followed from some frames before: what the picture gets wrong from frame to frame would add up.
+            if now_ns - known.anchor_ns > ANCHORED_NS or self._pictures.at(known.anchor_ns) is None:
+                known.anchor, known.anchor_ns = known.steady.landmarks, known.steady_ns
+            anchored = replace(face, landmarks=known.anchor.astype(np.float32), measured_ns=known.anchor_ns)
+            along = self.motion(anchored, now_ns)
+            if along is None:
+                along = STILL
+            expected = apply(along, known.anchor)
+            known.steady.follow(expected, measured, 1e-9 * (now_ns - known.steady_ns), SMOOTHING)
+            if float(np.abs(expected - known.anchor).max()) > ANCHORED_WIDTHS * _width(face):
+                known.anchor, known.anchor_ns = known.steady.landmarks, now_ns
+            else:
+                known.anchor = apply(invert(along), known.steady.landmarks)
+        known.steady_ns = now_ns
         return replace(face, landmarks=known.steady.landmarks.astype(np.float32))
 
 

@@ -37,7 +37,7 @@ class Coupling:
 
     The own velocity is one that is forgotten in 0.7 s (Ornstein and Uhlenbeck, Phys. Rev. 36, 1930), so that a motion
     which goes on with the camera's is put down to the share. How lively it is expected to be adapts to how well the
-    filter predicts (Mehra, IEEE Trans. Automatic Control 17, 1972): a face that keeps still is not given a speed made of
+    filter predicts (Mehra, IEEE Trans. Automatic Control 17, 1972): a face that keeps still is given no speed made of
     noise.
     """
 
@@ -89,7 +89,7 @@ class Coupling:
 
 
 def _beyond_doubt(value: Floats, variance: float) -> Floats:
-    """A value (n,) without what may be noise: drawn to 0 (James and Stein, Berkeley Symposium 1961), not beyond."""
+    """Draw a value (n,) to 0, not beyond, by what may be noise (James and Stein, Berkeley Symposium 1961)."""
     power = float(value @ value)
     drawn: Floats = value * max(0.0, 1.0 - _DOUBT**2 * variance / power) if power > 0.0 else value
     return drawn

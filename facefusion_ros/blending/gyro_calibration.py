@@ -30,6 +30,8 @@ LEAST_NOISE_RAD = 2e-5
 _BIAS_SIGMA_RAD_S = math.radians(20.0)
 _ROTATION_SIGMA_RAD = math.radians(30.0)
 _OFFSET_SIGMA_S = 0.05
+_SCALE_SIGMA = 0.2
+_ODD = 3.0
 
 
 class TooLittleMotionError(FacefusionError):
@@ -109,24 +111,28 @@ def search(turns: Turns, gyro: GyroAngle) -> Calibration:
     """
     begin_s, end_s = _seconds(turns, gyro)
     offsets = np.arange(-SEARCH_S, SEARCH_S + 1e-9, SEARCH_STEP_S)
-    felt = gyro.at(end_s + offsets[:, None])[0] - gyro.at(begin_s + offsets[:, None])[0]
-    mean_felt, mean_seen = felt.mean(axis=1), turns.vectors.mean(axis=0)
-    felt = felt - mean_felt[:, None]
-    seen = turns.vectors - mean_seen
-    u, singular, vt = np.linalg.svd(np.einsum('ni,mnj->mij', seen, felt))
-    mirrored = np.linalg.det(u @ vt) < 0
-    singular[mirrored, 2] *= -1.0
-    power = np.sqrt((felt**2).sum(axis=(1, 2)) * float((seen**2).sum()))
-    likeness = singular.sum(axis=1) / np.maximum(power, 1e-12)
-    best = int(np.argmax(likeness))
-    scale = float(singular[best].sum() / max(float((felt[best] ** 2).sum()), 1e-12))
+    whole = gyro.at(end_s + offsets[:, None])[0] - gyro.at(begin_s + offsets[:, None])[0]
+    chosen = np.ones(len(begin_s), bool)
+    for _ in range(2):  # then without those that do not fit
+        mean_felt, mean_seen = whole[:, chosen].mean(axis=1), turns.vectors[chosen].mean(axis=0)
+        felt, seen = whole[:, chosen] - mean_felt[:, None], turns.vectors[chosen] - mean_seen
+        u, singular, vt = np.linalg.svd(np.einsum('ni,mnj->mij', seen, felt))
+        mirrored = np.linalg.det(u @ vt) < 0
+        singular[mirrored, 2] *= -1.0
+        power = np.sqrt((felt**2).sum(axis=(1, 2)) * float((seen**2).sum()))
+        likeness = singular.sum(axis=1) / np.maximum(power, 1e-12)
+        best = int(np.argmax(likeness))
+        scale = float(singular[best].sum() / max(float((felt[best] ** 2).sum()), 1e-12))
+        rotation = u[best] @ np.diag([1.0, 1.0, -1.0 if mirrored[best] else 1.0]) @ vt[best]
+        rest = turns.vectors - mean_seen - scale * (whole[best] - mean_felt[best]) @ rotation.T
+        lengths = np.sqrt((rest**2).sum(axis=1))
+        chosen = lengths <= _ODD * float(np.median(lengths))
     if not (likeness[best] >= LEAST_LIKENESS and LEAST_SCALE <= scale <= MOST_SCALE):
         raise TooLittleMotionError(
             f'the picture does not show what the gyro feels (correlation {likeness[best]:.2f}, {scale:.2f} of the '
             'motion): turn the camera about all axes, at 20 degrees per second or more, before something that stands '
             'still'
         )
-    rotation = u[best] @ np.diag([1.0, 1.0, -1.0 if mirrored[best] else 1.0]) @ vt[best]
     bias = (mean_felt[best] - rotation.T @ mean_seen / scale) / float((end_s - begin_s).mean())
     return Calibration(float(offsets[best]), rotation, bias, scale)
 
@@ -142,7 +148,9 @@ def refine(turns: Turns, gyro: GyroAngle, start: Calibration, iterations: int = 
     begin_s, end_s = _seconds(turns, gyro)
     dt = (end_s - begin_s)[:, None]
     offset, rotation, bias, scale = start.time_offset_s, start.r_optical_imu, start.gyro_bias, start.scale
-    held = np.concatenate(([_OFFSET_SIGMA_S], np.full(3, _ROTATION_SIGMA_RAD), np.full(3, _BIAS_SIGMA_RAD_S), [1.0]))
+    held = np.concatenate(
+        ([_OFFSET_SIGMA_S], np.full(3, _ROTATION_SIGMA_RAD), np.full(3, _BIAS_SIGMA_RAD_S), [_SCALE_SIGMA])
+    )
     jacobian = np.empty((len(dt), 3, 8))
     noise, normal = LEAST_NOISE_RAD, np.eye(8)
     for _ in range(iterations):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,17 @@ PointMap = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 LONGEST_SIDE_PX = 320
 COLUMNS, ROWS = 4, 2
 """Tiles of the picture. In each frame corners are looked for anew in one of them, since it takes time."""
-POINTS_PER_TILE = 6
-LEAST_POINTS = 12
-_LEAST_DISTANCE_PX = 14
+POINTS_PER_TILE = 7
+LEAST_POINTS = 10
+_LEAST_DISTANCE_PX = 9
 _EDGE_PX = 4
 _QUALITY = 0.02
 _WINDOW = (13, 13)
 _LEVELS = 2
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.01)
-_MARGIN = 0.35
-"""By this share a face's box is wider where the background is looked for: hair and shoulders move with it."""
+_BESIDE, _ABOVE, _BELOW = 0.45, 0.4, 1.0
+"""By these shares of a face's box the background begins further out: hair, neck and shoulders move with the face."""
+_GUESSES = 24
 _OUTLIER = 3.0
 _LEAST_SPREAD_PX = 0.05
 _LEAST_AGREEING = 0.5
@@ -45,6 +47,7 @@ class VisualTurn:
         self._before = np.empty((0, 0), np.uint8)
         self._now = np.empty((0, 0), np.uint8)
         self._factor = 1
+        self._mask = np.empty((0, 0), np.uint8)
         self._corners = np.empty((0, 2), np.float32)
         self._tile = 0
         self.begun = False
@@ -69,10 +72,11 @@ class VisualTurn:
         when the middle row is. None where too few corners agree on a turn.
         """
         self._keep(picture)
+        background = self._background(faces, camera)
         if not self.begun:
             self.begun = True
             for tile in range(COLUMNS * ROWS):
-                self._look(tile, faces, camera)
+                self._look(tile, background)
             return None
         start = self._corners
         turn = None
@@ -89,8 +93,10 @@ class VisualTurn:
                     before, after = to_middle_row[0](before), to_middle_row[1](after)
                 turn = fit_turn(camera.rays(before), camera.rays(after), camera.fx, self._scale(camera))
             self._corners = end[good, 0]
+            x, y = self._corners.astype(int).T
+            self._corners = self._corners[background[y, x] > 0]
         self._tile = (self._tile + 3) % (COLUMNS * ROWS)  # not one beside the other
-        self._look(self._tile, faces, camera)
+        self._look(self._tile, background)
         return turn
 
     def _keep(self, picture: NDArray[np.uint8]) -> None:
@@ -99,31 +105,39 @@ class VisualTurn:
         size = (max(1, height // factor), max(1, width // factor))
         if size != self._now.shape or factor != self._factor:
             self._factor = factor
-            self._before, self._now = np.empty(size, np.uint8), np.empty(size, np.uint8)
+            self._before, self._now, self._mask = (np.empty(size, np.uint8) for _ in range(3))
             self.reset()
         self._before, self._now = self._now, self._before
         whole = picture[: size[0] * factor, : size[1] * factor]
         cv2.resize(whole, size[::-1], dst=self._now, interpolation=cv2.INTER_AREA)
 
-    def _look(self, tile: int, faces: Sequence[Face], camera: Intrinsics) -> None:
-        """Replace the corners of a tile by new ones outside of the faces."""
+    def _look(self, tile: int, background: NDArray[np.uint8]) -> None:
+        """Replace the corners of a tile by new ones in the background."""
         height, width = self._now.shape
         row, column = divmod(tile, COLUMNS)
-        x0, x1 = (_EDGE_PX + (width - 2 * _EDGE_PX) * i // COLUMNS for i in (column, column + 1))
-        y0, y1 = (_EDGE_PX + (height - 2 * _EDGE_PX) * i // ROWS for i in (row, row + 1))
+        x0, x1 = (_EDGE_PX + max(width - 2 * _EDGE_PX, 0) * i // COLUMNS for i in (column, column + 1))
+        y0, y1 = (_EDGE_PX + max(height - 2 * _EDGE_PX, 0) * i // ROWS for i in (row, row + 1))
         low, high = np.array((x0, y0)), np.array((x1, y1))
         kept = self._corners[~((self._corners >= low) & (self._corners < high)).all(axis=1)]
-        view = self._now[max(y0, 0) : y1, max(x0, 0) : x1]
+        view, mask = self._now[y0:y1, x0:x1], background[y0:y1, x0:x1]
         found = None
-        if view.size:
-            found = cv2.goodFeaturesToTrack(view, POINTS_PER_TILE, _QUALITY, _LEAST_DISTANCE_PX, blockSize=5)
+        if mask.any():
+            found = cv2.goodFeaturesToTrack(view, POINTS_PER_TILE, _QUALITY, _LEAST_DISTANCE_PX, mask=mask, blockSize=5)
         new = np.empty((0, 2), np.float32) if found is None else np.asarray(found[:, 0] + low, np.float32)
-        for face in faces:
-            left, top, wide, high_px = np.array(face.box) / self._scale(camera)
-            begin = np.array((left - _MARGIN * wide, top - _MARGIN * high_px))
-            end = np.array((left + (1 + _MARGIN) * wide, top + (1 + 2 * _MARGIN) * high_px))
-            new = new[~((new >= begin) & (new < end)).all(axis=1)]
         self._corners = np.concatenate((kept, new))
+
+    def _background(self, faces: Sequence[Face], camera: Intrinsics) -> NDArray[np.uint8]:
+        """(h, w): 0 on and about faces, 255 elsewhere."""
+        mask = self._mask
+        mask.fill(255)
+        share = 1.0 / self._scale(camera)
+        for face in faces:
+            left, top, width, height = (value * share for value in face.box)
+            if all(map(math.isfinite, (left, top, width, height))):
+                x0, x1 = left - _BESIDE * width, left + (1 + _BESIDE) * width
+                y0, y1 = top - _ABOVE * height, top + (1 + _BELOW) * height
+                mask[max(0, int(y0)) : max(0, int(y1)), max(0, int(x0)) : max(0, int(x1))] = 0
+        return mask
 
     def _scale(self, camera: Intrinsics) -> float:
         """Pixels of the camera to one of the picture that is looked at."""
@@ -138,12 +152,13 @@ def fit_turn(
 ) -> NDArray[np.float64] | None:
     """(3,) rotation vector that takes rays (n, 3), z = 1, of the later frame to those of the earlier one, rad.
 
-    Gauss and Newton's method on the distance of the rays in the plane z = 1, with Cauchy's weights since not all that
-    is seen stands still; the rotational part of the motion field (Longuet-Higgins and Prazdny, Proc. R. Soc. B 208,
-    1980). ``pixel`` is the size of the pixels it was measured in, in units in which the focal length is ``focal_px``.
-    None where fewer than half of the points agree.
+    The rotational part of the motion field (Longuet-Higgins and Prazdny, Proc. R. Soc. B 208, 1980). Not all that is
+    seen stands still: of the turns that pairs of points tell, the one with the least median of distances (Rousseeuw,
+    J. American Statistical Association 79, 1984) is where Gauss and Newton's method starts, with Cauchy's weights on
+    the distances of the rays in the plane z = 1. ``pixel`` is the size of the pixels it was measured in, in units in
+    which the focal length is ``focal_px``. None where fewer than half of the points agree.
     """
-    turn = np.eye(3)
+    turn = np.asarray(cv2.Rodrigues(_guess(before, after))[0], np.float64)
     agreeing = 0.0
     slopes = np.empty((len(before), 2, 3))
     for _ in range(3):
@@ -151,8 +166,7 @@ def fit_turn(
         x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
         rest = np.stack([before[:, 0] - x, before[:, 1] - y], axis=1)
         # A small further rotation d moves a ray v by d x v, and so its point in the plane by these slopes.
-        slopes[:, 0, 0], slopes[:, 0, 1], slopes[:, 0, 2] = -x * y, 1 + x * x, -y
-        slopes[:, 1, 0], slopes[:, 1, 1], slopes[:, 1, 2] = -1 - y * y, x * y, x
+        _field(x, y, slopes)
         lengths = np.hypot(rest[:, 0], rest[:, 1])
         spread = max(1.5 * median(lengths), _LEAST_SPREAD_PX * pixel / focal_px)
         weights = 1.0 / (1.0 + (lengths / (_OUTLIER * spread)) ** 2)
@@ -163,6 +177,32 @@ def fit_turn(
         if float(np.abs(step).max()) < 1e-7:
             break
     return np.asarray(cv2.Rodrigues(turn)[0], np.float64)[:, 0] if agreeing >= _LEAST_AGREEING else None
+
+
+def _field(x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Write the rotational motion field, (n, 2, 3): slopes of (x, y) in the plane z = 1 by a rotation vector."""
+    out[:, 0, 0], out[:, 0, 1], out[:, 0, 2] = -x * y, 1 + x * x, -y
+    out[:, 1, 0], out[:, 1, 1], out[:, 1, 2] = -1 - y * y, x * y, x
+
+
+def _guess(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) rotation vector of the best pair of points, for small angles; the same points give the same."""
+    field = np.empty((len(before), 2, 3))
+    middle = 0.5 * (before + after)
+    _field(middle[:, 0], middle[:, 1], field)
+    went = before[:, :2] - after[:, :2]
+    count = len(before)
+    first = np.arange(_GUESSES) * count // _GUESSES
+    # Partners from afar and from near: points beside each other are often of one thing.
+    second = (first + 1 + np.arange(_GUESSES) * 7 % max(count - 1, 1)) % count
+    pairs = np.concatenate((field[first], field[second]), axis=1)
+    moves = np.concatenate((went[first], went[second]), axis=1)
+    transposed = np.swapaxes(pairs, 1, 2)
+    vectors = np.linalg.solve(transposed @ pairs + 1e-9 * np.eye(3), transposed @ moves[..., None])[..., 0]
+    rest = went - np.einsum('nij,gj->gni', field, vectors)
+    medians = np.median((rest**2).sum(axis=2), axis=1)
+    best: NDArray[np.float64] = vectors[int(np.argmin(medians))]
+    return best
 
 
 def median(values: NDArray[np.float64]) -> float:

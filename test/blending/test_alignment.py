@@ -26,7 +26,7 @@ class Run:
 
     def __init__(self, scene, end_s, settings, *, noise_px=0.5, begin_s=0.2, gyro=UNKNOWN):
         stamps_ns, rates, self.mounting = scene.gyro(
-            end_s + 0.3, **(gyro or dict(offset_s=OFFSET_S, bias=BIAS, tilt=TILT))
+            end_s + 0.3, **(gyro or {'offset_s': OFFSET_S, 'bias': BIAS, 'tilt': TILT})
         )
         self.alignments = {
             name: Alignment(replace(each, readout_s=scene.readout_s), scene.camera) for name, each in settings.items()
