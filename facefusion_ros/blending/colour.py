@@ -55,10 +55,10 @@ _SKIN_LEVEL, _SKIN_TINT = 0.5, 0.16
 _RIM_BEGIN, _RIM_END = 0.22, 0.62
 """The rim: from the edge inwards as far as it is followed wholly, and as far as at all; fractions of the way to the
 middle."""
-_RIM_BLUR, _BRIDGE, _BRIDGE_SHARE = 0.4, 3.0, 0.1
+_RIM_BLUR, _BRIDGE, _BRIDGE_SHARE = 0.33, 3.0, 0.1
 _MEAN_BLUR = 2.0
 """Standard deviations, in samples, of what is followed and of what bridges the gaps, and the weight of the latter."""
-_OWN_CHROMA = 0.22
+_OWN_CHROMA = 0.12
 """Difference of a tint along the rim, as a logarithm, beyond which it is the persona's own: jade meets skin as jade."""
 LUMA = np.array([0.114, 0.587, 0.299])  # ITU-R BT.601, in BGR order
 _SKIN = np.array([0.92, 0.98, 1.06])
@@ -306,7 +306,7 @@ def _rim(
     bridged = wide[..., :3] / (wide[..., 3:] + np.float32(0.01))
     along = (weights * rim).astype(np.float32)
     foreign = _tint(np.array(cv2.sumElems(bridged * along[..., None])[:3])) / max(cv2.sumElems(along)[0], 1e-6)
-    tinted = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 4)
+    tinted = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 6)
     found = _less_tint(bridged, tinted)
     # Where both are uneven a mean of logarithms is not the logarithm of a mean, which is what one sees.
     weights = weights[..., None]

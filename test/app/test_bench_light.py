@@ -31,6 +31,11 @@ def test_the_command_writes_figures_of_any_world(tmp_path, facefusion_process):
         assert set(way) >= FIGURES
         assert 0.0 <= way['delta_e_median'] <= way['delta_e_p95'] <= way['delta_e_worst']
         assert 0.0 < way['ms']['p50'] <= way['ms']['p95']
+    series = result['series']
+    assert len(series['time_s']) == len(series['lux']) == 24
+    for name, worst in series['delta_e_worst'].items():
+        told = result if name == 'lux' else result[name]
+        assert max(value for value in worst if value is not None) == told['delta_e_worst']
     assert result['delta_e_p95'] < result['seamless_clone']['delta_e_p95']
     assert result['delta_l_abs_p95'] < result['reinhard']['delta_l_abs_p95']
 
@@ -58,7 +63,9 @@ def tunnel_exit():
         shot = scene.shot(index)
         where = light.rings(shot.alpha, shot.skin)
         for name, way in ways.items():
-            found[name].append(float(light.seam(shot.picture, way.paint(shot), where).delta_e.max()))
+            found[name].append(
+                float(light.seam(shot.picture, way.paint(shot, shot.picture.copy()), where).delta_e.max())
+            )
             faults.add(way._blender.light_fault)
     return found, faults
 

@@ -72,7 +72,7 @@ def light(world: str = 'head', persona: str = 'porcelain', frames: int = 0) -> d
         skinless += where is None
         lux.append(round(shot.truth.lux, 3))
         for name, way in ways.items():
-            after = way.paint(shot)
+            after = way.paint(shot, shot.picture.copy())
             if where is not None:
                 scores[name].add(index, seam(shot.picture, after, where))
     steps = _steps(scene.world, counted)
@@ -122,7 +122,7 @@ class _Scene:
         canvas_from_plane = np.linalg.inv(canvas.plane_from_canvas)
         points = np.column_stack((canvas.landmarks_m, np.ones(5))) @ canvas_from_plane.T
         self._landmarks = points[:, :2] / points[:, 2:]
-        self._skin = np.where(skin(canvas.pixels, self._landmarks), 255, 0).astype(np.uint8)
+        self._skin = np.where(skin(canvas.pixels[..., :3], self._landmarks), 255, 0).astype(np.uint8)
 
     def shot(self, index: int) -> _Shot:
         """Take a frame."""
@@ -155,8 +155,8 @@ class _Scene:
 class _Way(Protocol):
     """A way to put a persona onto a face."""
 
-    def paint(self, shot: _Shot) -> Pixels:
-        """Return the frame with the persona."""
+    def paint(self, shot: _Shot, after: Pixels) -> Pixels:
+        """Return the frame with the persona; after is a copy of it to work on."""
 
 
 class _Ours:
@@ -164,11 +164,10 @@ class _Ours:
         self._lux = lux
         self._blender = Blender(BlendSettings())
 
-    def paint(self, shot: _Shot) -> Pixels:
+    def paint(self, shot: _Shot, after: Pixels) -> Pixels:
         if self._lux:
             for stamp_ns, lux in shot.lux:
                 self._blender.observe_light(stamp_ns, lux)
-        after: Pixels = shot.picture.copy()
         height, width = after.shape[:2]
         placements = self._blender.plan([shot.patch], shot.stamp_ns, width, height)
         self._blender.apply(after, placements, shot.truth.exposure_s, shot.truth.gain)
@@ -178,27 +177,26 @@ class _Ours:
 class _SeamlessClone:
     """Poisson blending (Perez, Gangnet and Blake, SIGGRAPH 2003) as OpenCV has it."""
 
-    def paint(self, shot: _Shot) -> Pixels:
+    def paint(self, shot: _Shot, after: Pixels) -> Pixels:
         cut = _cut(shot)
         if cut is None:
-            return shot.picture
+            return after
         (left, top, _, _), colour, alpha = cut
         mask = np.where(alpha >= 128, 255, 0).astype(np.uint8)
         x, y, w, h = cv2.boundingRect(mask)
         if w == 0:
-            return shot.picture
+            return after
         middle = (left + x + w // 2, top + y + h // 2)
         try:
-            return np.asarray(cv2.seamlessClone(colour, shot.picture, mask, middle, cv2.NORMAL_CLONE), np.uint8)
+            return np.asarray(cv2.seamlessClone(colour, after, mask, middle, cv2.NORMAL_CLONE), np.uint8)
         except cv2.error:  # a mask that touches the picture's border is more than it can do
-            return shot.picture
+            return after
 
 
 class _Reinhard:
     """Transfer of means and deviations in L*a*b* (Reinhard et al., "Color transfer between images", 2001)."""
 
-    def paint(self, shot: _Shot) -> Pixels:
-        after: Pixels = shot.picture.copy()
+    def paint(self, shot: _Shot, after: Pixels) -> Pixels:
         cut = _cut(shot)
         if cut is None:
             return after
@@ -292,7 +290,8 @@ def _times(played: _Scene, persona: str, frames: int) -> dict[str, dict[str, flo
     for index in range(frames):
         shot = scene.shot(index)
         for name, way in ways.items():
+            after = shot.picture.copy()
             begin = time.thread_time()
-            way.paint(shot)
+            way.paint(shot, after)
             spent[name].append((time.thread_time() - begin) * 1e3)
     return {name: percentiles(values[frames // 8 :]) for name, values in spent.items()}
