@@ -9,7 +9,7 @@ TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7
 SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
-.PHONY: install demo test test-slow test-rtx coverage faces check format clean
+.PHONY: install demo test test-slow test-rtx coverage faces figures check format clean
 
 install: $(VENV)/.installed
 
@@ -59,6 +59,14 @@ test-rtx: $(VENV)/.installed $(VENV)/.test $(VENV)/.rtx
 # The faces that the package's networks are trained on, as a picture to look at.
 faces: $(VENV)/.test
 	@$(BIN)/python -m training.faces.sheet --out out/faces.png
+
+# The pictures of docs/sensors.md, from what the benchmarks measure here and now; takes some five minutes.
+figures: $(VENV)/.installed $(VENV)/.test
+	@mkdir -p out/figures
+	@$(BIN)/facefusion-ros bench alignment --json out/figures/alignment.json
+	@$(BIN)/facefusion-ros bench light --world tunnel --json out/figures/light.json
+	@$(BIN)/facefusion-ros bench sensors --json out/figures/sensors.json
+	@$(BIN)/python docs/figures.py out/figures docs/figures
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .
