@@ -1,43 +1,33 @@
 import pytest
-from smbus2 import SMBus, i2c_msg
+from smbus2 import i2c_msg
 
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.i2c import EmulatedAdapter
 
 POWER_DOWN, POWER_ON, RESET = 0x00, 0x01, 0x07
 CONTINUOUS_H, CONTINUOUS_H2, CONTINUOUS_L, ONCE_H = 0x10, 0x11, 0x13, 0x20
 
 
-class Bench:
-    """The chip on a bus, spoken to with smbus2; time passes when told."""
+@pytest.fixture(scope='module')
+def bench(chip_on_bus):
+    class Bench(chip_on_bus):
+        def __init__(self, lux, **chip):
+            super().__init__(EmulatedBh1750, lux, **chip)
 
-    def __init__(self, lux, **chip):
-        self.now_s = 0.0
-        self.chip = EmulatedBh1750(lux, clock=lambda: round(self.now_s * 1e9), **chip)
-        self.adapter = EmulatedAdapter(90, [self.chip], clock=lambda: round(self.now_s * 1e9))
+        def command(self, *opcodes):
+            for opcode in opcodes:
+                self.bus.write_byte(0x23, opcode)
 
-    def __enter__(self):
-        self.adapter.install()
-        self.bus = SMBus(90)
-        return self
+        def after(self, seconds):
+            self.wait(seconds)
+            message = i2c_msg.read(0x23, 2)
+            self.bus.i2c_rdwr(message)
+            return int.from_bytes(bytes(message), 'big')
 
-    def __exit__(self, *_):
-        self.bus.close()
-        self.adapter.remove()
-
-    def command(self, *opcodes):
-        for opcode in opcodes:
-            self.bus.write_byte(0x23, opcode)
-
-    def after(self, seconds):
-        self.now_s += seconds
-        message = i2c_msg.read(0x23, 2)
-        self.bus.i2c_rdwr(message)
-        return int.from_bytes(bytes(message), 'big')
+    return Bench
 
 
-def test_data_appears_when_the_conversion_ends_and_not_before():
-    with Bench(lambda _: 1000.0) as b:
+def test_data_appears_when_the_conversion_ends_and_not_before(bench):
+    with bench(lambda _: 1000.0) as b:
         assert b.after(1.0) == 0
         b.command(POWER_ON, CONTINUOUS_H)
         assert b.after(0.119) == 0
@@ -55,42 +45,42 @@ def test_data_appears_when_the_conversion_ends_and_not_before():
         (ONCE_H, 138, 0.240, 2400),
     ],
 )
-def test_modes_and_measurement_times(opcode, time_bits, seconds, count):
-    with Bench(lambda _: 1000.0) as b:
+def test_modes_and_measurement_times(bench, opcode, time_bits, seconds, count):
+    with bench(lambda _: 1000.0) as b:
         b.command(POWER_ON, 0x40 | time_bits >> 5, 0x60 | time_bits & 0x1F, opcode)
         assert b.after(seconds - 1e-3) == 0
         assert b.after(2e-3) == count
 
 
-def test_reading_as_if_it_had_registers_starts_the_conversion_anew():
+def test_reading_as_if_it_had_registers_starts_the_conversion_anew(bench):
     """The trap that most tutorials walk into: read_word_data sends the opcode each time."""
-    with Bench(lambda _: 1000.0) as b:
+    with bench(lambda _: 1000.0) as b:
         for _ in range(20):
             assert b.bus.read_word_data(0x23, CONTINUOUS_H) == 0
             b.now_s += 0.1
 
 
-def test_light_is_integrated_over_the_conversion():
-    with Bench(lambda t_s: 1000.0 if t_s >= 0.06 else 0.0) as b:
+def test_light_is_integrated_over_the_conversion(bench):
+    with bench(lambda t_s: 1000.0 if t_s >= 0.06 else 0.0) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.121) == 600
         assert b.after(0.120) == 1200
 
 
-def test_flicker_of_the_mains_averages_out():
-    with Bench(lambda t_s: 1000.0 if t_s % 0.01 < 0.005 else 0.0) as b:
+def test_flicker_of_the_mains_averages_out(bench):
+    with bench(lambda t_s: 1000.0 if t_s % 0.01 < 0.005 else 0.0) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.121) == pytest.approx(600, rel=0.13)
 
 
-def test_too_much_light_stops_at_the_largest_count():
-    with Bench(lambda _: 60_000.0) as b:
+def test_too_much_light_stops_at_the_largest_count(bench):
+    with bench(lambda _: 60_000.0) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.13) == 0xFFFF
 
 
-def test_once_means_once():
-    with Bench(lambda t_s: 1000.0 * (1.0 + t_s // 1.0)) as b:
+def test_once_means_once(bench):
+    with bench(lambda t_s: 1000.0 * (1.0 + t_s // 1.0)) as b:
         b.command(ONCE_H)
         assert b.after(0.5) == 1200
         assert b.after(5.0) == 1200
@@ -98,8 +88,8 @@ def test_once_means_once():
         assert b.after(0.2) == 7200  # begun after 5.5 s
 
 
-def test_reset_clears_the_data_only_while_powered():
-    with Bench(lambda _: 1000.0) as b:
+def test_reset_clears_the_data_only_while_powered(bench):
+    with bench(lambda _: 1000.0) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.2) == 1200
         b.command(POWER_DOWN, RESET)
@@ -108,16 +98,16 @@ def test_reset_clears_the_data_only_while_powered():
         assert b.after(1.0) == 0
 
 
-def test_a_brown_out_leaves_it_answering_zero():
-    with Bench(lambda _: 1000.0) as b:
+def test_a_brown_out_leaves_it_answering_zero(bench):
+    with bench(lambda _: 1000.0) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.2) == 1200
         b.chip.power_cycle()
         assert b.after(1.0) == 0
 
 
-def test_its_own_clock_and_sensitivity():
-    with Bench(lambda _: 1000.0, clock_error=0.5, sensitivity=1.2) as b:
+def test_its_own_clock_and_sensitivity(bench):
+    with bench(lambda _: 1000.0, clock_error=0.5, sensitivity=1.2) as b:
         b.command(CONTINUOUS_H)
         assert b.after(0.079) == 0
         assert b.after(0.002) == 1440

@@ -3,47 +3,25 @@
 import errno
 
 import pytest
-from smbus2 import SMBus, i2c_msg
 
 from facefusion_ros.sensors.light_chips import COLOUR_CHIPS, LIGHT_CHIPS
-from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.light_chips import EMULATED_LIGHT_CHIPS, colour_temperature, emulate_light_chip
 from facefusion_ros.sim.opt3001 import EmulatedOpt3001
 from facefusion_ros.sim.taos import EmulatedTcs34725, EmulatedTsl2591
 from facefusion_ros.sim.vishay import EmulatedVeml6040, EmulatedVeml7700
 
 
-class Bench:
-    """A chip on a bus."""
+@pytest.fixture(scope='module')
+def bench(chip_on_bus):
+    class Bench(chip_on_bus):
+        def word(self, register, order='little'):
+            return int.from_bytes(self.get(register, 2), order)
 
-    def __init__(self, emulate, lux, *args, **chip):
-        self.now_s = 0.0
-        self.chip = emulate(lux, *args, clock=lambda: round(self.now_s * 1e9), **chip)
-        self.adapter = EmulatedAdapter(90, [self.chip], clock=lambda: round(self.now_s * 1e9))
+        def after(self, seconds):
+            self.wait(seconds)
+            return self
 
-    def __enter__(self):
-        self.adapter.install()
-        self.bus = SMBus(90)
-        return self
-
-    def __exit__(self, *_):
-        self.bus.close()
-        self.adapter.remove()
-
-    def write(self, *data):
-        self.bus.i2c_rdwr(i2c_msg.write(self.chip.address, data))
-
-    def word(self, register, order='little'):
-        return int.from_bytes(self.block(register, 2), order)
-
-    def block(self, register, length):
-        answer = i2c_msg.read(self.chip.address, length)
-        self.bus.i2c_rdwr(i2c_msg.write(self.chip.address, [register]), answer)
-        return bytes(answer)
-
-    def after(self, seconds):
-        self.now_s += seconds
-        return self
+    return Bench
 
 
 def kilolux(_):
@@ -59,88 +37,88 @@ def kilolux(_):
         (0x08C0, 0.8, 0xFFFF),
     ],
 )
-def test_veml7700_counts_after_its_integration_time(configuration, integration_s, count):
-    with Bench(EmulatedVeml7700, kilolux) as b:
+def test_veml7700_counts_after_its_integration_time(bench, configuration, integration_s, count):
+    with bench(EmulatedVeml7700, kilolux) as b:
         assert b.word(0x00) == 0x0001
         assert b.after(2.0).word(0x04) == 0, 'asleep after switching on'
-        b.write(0x00, configuration & 0xFF, configuration >> 8)
+        b.set(0x00, configuration & 0xFF, configuration >> 8)
         assert b.after(0.0025 + integration_s - 1e-3).word(0x04) == 0
         assert b.after(2e-3).word(0x04) == pytest.approx(count, rel=0.01)
-        b.write(0x00, configuration & 0xFF | 1, configuration >> 8)
+        b.set(0x00, configuration & 0xFF | 1, configuration >> 8)
         b.chip._lux = lambda _: 0.0
         assert b.after(2.0).word(0x04) > 0, 'asleep it keeps the last result'
 
 
-def test_veml7700_shows_too_little_of_bright_light():
+def test_veml7700_shows_too_little_of_bright_light(bench):
     shown = []
     for lux in (100.0, 10_000.0):
-        with Bench(EmulatedVeml7700, lambda _, lux=lux: lux) as b:
-            b.write(0x00, 0x00, 0x12)  # gain 1/8, 50 ms
+        with bench(EmulatedVeml7700, lambda _, lux=lux: lux) as b:
+            b.set(0x00, 0x00, 0x12)  # gain 1/8, 50 ms
             shown.append(b.after(0.1).word(0x04) * 1.0752 / lux)
     assert shown[0] == pytest.approx(0.99, abs=0.01)
     assert shown[1] == pytest.approx(0.67, abs=0.1)
 
 
-def test_half_a_register_is_no_write():
-    with Bench(EmulatedVeml7700, kilolux) as b:
-        b.write(0x00, 0x00)
+def test_half_a_register_is_no_write(bench):
+    with bench(EmulatedVeml7700, kilolux) as b:
+        b.set(0x00, 0x00)
         assert b.word(0x00) == 0x0001
-        b.write(0x04, 0x12, 0x34)
+        b.set(0x04, 0x12, 0x34)
         assert b.word(0x04) == 0, 'read only'
 
 
-def test_veml6040_runs_after_switching_on_and_tells_colours():
-    with Bench(EmulatedVeml6040, kilolux, lambda _: 4278.6) as b:
+def test_veml6040_runs_after_switching_on_and_tells_colours(bench):
+    with bench(EmulatedVeml6040, kilolux, lambda _: 4278.6) as b:
         assert b.word(0x00) == 0x0000
         assert [b.after(0.05).word(register) for register in (0x08, 0x09, 0x0A, 0x0B)] == [
             pytest.approx(1000 / 0.25168 * part, abs=1) for part in (1.15, 1.0, 0.65, 1.2)
         ]
-        b.write(0x00, 0x30, 0x00)
+        b.set(0x00, 0x30, 0x00)
         assert b.after(0.33).word(0x09) == pytest.approx(8 * 1000 / 0.25168, abs=1)
 
 
-def test_tsl2591_has_a_command_byte_and_a_valid_bit():
-    with Bench(EmulatedTsl2591, kilolux, infrared=0.25) as b:
-        assert b.block(0xB2, 1) == b'\x50'
-        assert b.block(0x12, 1) != b'\x50', 'not a command'
-        assert b.block(0xA0, 2) == b'\0\0'
-        b.write(0xA0, 0x03, 0x10)  # on to CONTROL: gain 25
-        assert b.block(0xA0, 2) == b'\x03\x10'
-        assert b.after(0.099).block(0xB3, 1) == b'\0'
-        assert b.after(0.002).block(0xB3, 1) == b'\x01'
+def test_tsl2591_has_a_command_byte_and_a_valid_bit(bench):
+    with bench(EmulatedTsl2591, kilolux, infrared=0.25) as b:
+        assert b.get(0xB2, 1) == b'\x50'
+        assert b.get(0x12, 1) != b'\x50', 'not a command'
+        assert b.get(0xA0, 2) == b'\0\0'
+        b.set(0xA0, 0x03, 0x10)  # on to CONTROL: gain 25
+        assert b.get(0xA0, 2) == b'\x03\x10'
+        assert b.after(0.099).get(0xB3, 1) == b'\0'
+        assert b.after(0.002).get(0xB3, 1) == b'\x01'
         everything, infrared = b.word(0xB4), b.word(0xB6)
         assert everything == pytest.approx(1000.0 * 2500.0 / 408.0 / 0.75**2, abs=1)
         assert infrared == pytest.approx(everything / 4, abs=1)
-        assert b.block(0xB4, 4) == everything.to_bytes(2, 'little') + infrared.to_bytes(2, 'little')
-        b.write(0xA0, 0x01)
-        assert b.block(0xB3, 1) == b'\0', 'measuring begins anew'
-        b.write(0xA1, 0x80)
-        assert b.block(0xA0, 2) == b'\0\0', 'reset by software'
+        assert b.get(0xB4, 4) == everything.to_bytes(2, 'little') + infrared.to_bytes(2, 'little')
+        b.set(0xA0, 0x01)
+        assert b.get(0xB3, 1) == b'\0', 'measuring begins anew'
+        b.set(0xA1, 0x80)
+        assert b.get(0xA0, 2) == b'\0\0', 'reset by software'
 
 
-def test_tsl2591_is_full_below_the_largest_word_at_100_ms():
-    with Bench(EmulatedTsl2591, kilolux) as b:
-        b.write(0xA1, 0x20)
-        b.write(0xA0, 0x03)
+def test_tsl2591_is_full_below_the_largest_word_at_100_ms(bench):
+    with bench(EmulatedTsl2591, kilolux) as b:
+        b.set(0xA1, 0x20)
+        b.set(0xA0, 0x03)
         assert b.after(0.2).word(0xB4) == 36_863
-        b.write(0xA1, 0x21)
+        b.set(0xA1, 0x21)
         assert b.after(0.6).word(0xB4) == 65_535
 
 
-def test_tcs34725_counts_1024_a_step_at_most():
-    with Bench(EmulatedTcs34725, lambda _: 1e6) as b:
-        assert b.block(0xB2, 1) == b'\x44'
-        b.write(0xA1, 0x100 - 10)
-        b.write(0xA0, 0x03)
-        assert b.after(0.0024 + 0.0239).block(0xB3, 1) == b'\0'
-        assert b.after(0.0002).block(0xB3, 1) == b'\x01'
+def test_tcs34725_counts_1024_a_step_at_most(bench):
+    with bench(EmulatedTcs34725, lambda _: 1e6) as b:
+        assert b.get(0xB2, 1) == b'\x44'
+        b.set(0xA1, 0x100 - 10)
+        b.set(0xA0, 0x03)
+        assert b.after(0.0024 + 0.0239).get(0xB3, 1) == b'\0'
+        assert b.after(0.0002).get(0xB3, 1) == b'\x01'
         assert b.word(0xB4) == 10_240
 
 
-def test_opt3001_finds_its_range_and_flags():
-    with Bench(EmulatedOpt3001, kilolux) as b:
+def test_opt3001_finds_its_range_and_flags(bench):
+    with bench(EmulatedOpt3001, kilolux) as b:
         assert (b.word(0x7E, 'big'), b.word(0x7F, 'big'), b.word(0x01, 'big')) == (0x5449, 0x3001, 0xC810)
-        b.write(0x01, 0xC2, 0x10)  # once, 100 ms
+        b.set(0x01, 0xC2, 0x10)  # once, 100 ms
         assert b.word(0x01, 'big') == 0xC210
         assert b.after(0.107).word(0x00, 'big') == 0
         assert b.after(0.002).word(0x01, 'big') == 0xC090, 'ready, and shut down again'
@@ -148,7 +126,7 @@ def test_opt3001_finds_its_range_and_flags():
         result = b.word(0x00, 'big')
         assert 0.01 * (result & 0xFFF) * 2 ** (result >> 12) == pytest.approx(1000.0, rel=1e-3)
         assert result >> 12 == 5
-        b.write(0x01, 0x02, 0x10)  # in the smallest range
+        b.set(0x01, 0x02, 0x10)  # in the smallest range
         assert b.after(0.2).word(0x01, 'big') & 0x0100, 'overflow'
         assert b.word(0x00, 'big') == 0x0FFF
 
@@ -156,25 +134,25 @@ def test_opt3001_finds_its_range_and_flags():
 @pytest.mark.parametrize(
     ('emulate', 'register'), [(EmulatedVeml7700, 0x00), (EmulatedTsl2591, 0xA0), (EmulatedOpt3001, 0x01)]
 )
-def test_power_comes_back_after_a_while(emulate, register):
-    with Bench(emulate, kilolux, boot_s=0.1) as b:
-        b.block(register, 1)
+def test_power_comes_back_after_a_while(bench, emulate, register):
+    with bench(emulate, kilolux, boot_s=0.1) as b:
+        b.get(register, 1)
         b.chip.power_cycle()
         with pytest.raises(OSError, match='No such device') as error:
-            b.after(0.09).block(register, 1)
+            b.after(0.09).get(register, 1)
         assert error.value.errno == errno.ENXIO
-        assert b.after(0.02).block(register, 1)
+        assert b.after(0.02).get(register, 1)
 
 
-def test_light_is_integrated_and_flicker_averages_out():
-    with Bench(EmulatedVeml7700, lambda t_s: 1000.0 if t_s % 0.01 < 0.005 else 0.0) as b:
-        b.write(0x00, 0x00, 0x00)
+def test_light_is_integrated_and_flicker_averages_out(bench):
+    with bench(EmulatedVeml7700, lambda t_s: 1000.0 if t_s % 0.01 < 0.005 else 0.0) as b:
+        b.set(0x00, 0x00, 0x00)
         assert b.after(0.11).word(0x04) == pytest.approx(500.0 / 0.0672, rel=0.15)
 
 
-def test_noise_clock_and_sensitivity_are_its_own():
-    with Bench(EmulatedVeml7700, kilolux, clock_error=0.25, sensitivity=1.1, noise_counts=5.0) as b:
-        b.write(0x00, 0x00, 0x10)
+def test_noise_clock_and_sensitivity_are_its_own(bench):
+    with bench(EmulatedVeml7700, kilolux, clock_error=0.25, sensitivity=1.1, noise_counts=5.0) as b:
+        b.set(0x00, 0x00, 0x10)
         assert b.after(0.0825).word(0x04) == pytest.approx(1.1 * 1000.0 / 0.5376 * 0.93, rel=0.02)
         seen = {b.after(0.1).word(0x04) for _ in range(50)}
         assert len(seen) > 8

@@ -4,9 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from smbus2 import SMBus, i2c_msg
 
-from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.motion_chip import MotionNoise
 from facefusion_ros.sim.motion_chips import EMULATED_MOTION_CHIPS, emulate_motion_chip
 
@@ -15,35 +13,15 @@ OMEGA = (0.5, -0.25, 1.0)
 PROGRAM = np.random.default_rng(0).integers(0, 256, 8192, np.uint8).tobytes()
 
 
-class Bench:
-    def __init__(self, chip, omega=lambda _: OMEGA, **options):
-        self.now_s = 0.0
+@pytest.fixture(scope='module')
+def bench(chip_on_bus):
+    """Make the bench of a chip by its name."""
+
+    def make(chip, omega=lambda _: OMEGA, **options):
         options.setdefault('noise', MotionNoise(0.0, 0.0))
-        self.chip = emulate_motion_chip(chip, omega, lambda _: UP, clock=self.clock, program=PROGRAM, **options)
-        self.adapter = EmulatedAdapter(90, [self.chip], clock=self.clock)
+        return chip_on_bus(emulate_motion_chip, chip, omega, lambda _: UP, program=PROGRAM, **options)
 
-    def clock(self):
-        return round(self.now_s * 1e9)
-
-    def __enter__(self):
-        self.adapter.install()
-        self.bus = SMBus(90)
-        return self
-
-    def __exit__(self, *_):
-        self.bus.close()
-        self.adapter.remove()
-
-    def set(self, register, *values):
-        self.bus.i2c_rdwr(i2c_msg.write(self.chip.address, [register, *values]))
-
-    def get(self, register, length=1):
-        message = i2c_msg.read(self.chip.address, length)
-        self.bus.i2c_rdwr(i2c_msg.write(self.chip.address, [register]), message)
-        return bytes(message)
-
-    def wait(self, seconds):
-        self.now_s += seconds
+    return make
 
 
 @pytest.mark.parametrize(
@@ -59,18 +37,18 @@ class Bench:
         ('bmi270', 0x00, 0x24),
     ],
 )
-def test_who_it_is_and_that_it_cannot_be_told_otherwise(chip, register, identity):
-    with Bench(chip) as b:
+def test_who_it_is_and_that_it_cannot_be_told_otherwise(bench, chip, register, identity):
+    with bench(chip) as b:
         assert b.get(register) == bytes((identity,))
         b.set(register, 0x12)
         assert b.get(register) == bytes((identity,))
-    with Bench(chip, identity=0x33) as b:
+    with bench(chip, identity=0x33) as b:
         assert b.get(register) == b'\x33'
 
 
 @pytest.mark.parametrize('chip', EMULATED_MOTION_CHIPS)
-def test_it_is_deaf_while_it_boots(chip):
-    with Bench(chip, boot_s=0.05) as b:
+def test_it_is_deaf_while_it_boots(bench, chip):
+    with bench(chip, boot_s=0.05) as b:
         b.get(0x00)
         b.chip.power_cycle()
         for after_s, deaf in ((0.0, True), (0.049, True), (0.002, False)):
@@ -82,8 +60,8 @@ def test_it_is_deaf_while_it_boots(chip):
                 b.get(0x00)
 
 
-def test_icm20948_has_banks_and_sleeps_at_first():
-    with Bench('icm20948') as b:
+def test_icm20948_has_banks_and_sleeps_at_first(bench):
+    with bench('icm20948') as b:
         assert b.get(0x06) == b'\x41'
         b.set(0x7F, 0x20)
         assert b.get(0x7F) == b'\x20'
@@ -103,8 +81,8 @@ def test_icm20948_has_banks_and_sleeps_at_first():
         assert b.get(0x06) == b'\x41'
 
 
-def test_icm20948_keeps_its_fifo_empty_while_that_is_reset():
-    with Bench('icm20948') as b:
+def test_icm20948_keeps_its_fifo_empty_while_that_is_reset(bench):
+    with bench('icm20948') as b:
         b.set(0x06, 0x01)
         b.set(0x03, 0x40)
         b.set(0x67, 0x1E)
@@ -120,8 +98,8 @@ def test_icm20948_keeps_its_fifo_empty_while_that_is_reset():
         assert int.from_bytes(b.get(0x70, 2), 'big') == 512
 
 
-def test_lsm6dso_tags_its_words_and_goes_round_in_a_burst():
-    with Bench('lsm6dso') as b:
+def test_lsm6dso_tags_its_words_and_goes_round_in_a_burst(bench):
+    with bench('lsm6dso') as b:
         b.set(0x12, 0x44)
         b.set(0x10, 0x50 | 0x08, 0x50 | 0x04)
         b.set(0x09, 0x55, 0x06)
@@ -144,8 +122,8 @@ def test_lsm6dso_tags_its_words_and_goes_round_in_a_burst():
         assert b.get(0x10, 3) == bytes((0, 0, 0x04))
 
 
-def test_lsm6dso_does_not_go_on_without_increment():
-    with Bench('lsm6dso') as b:
+def test_lsm6dso_does_not_go_on_without_increment(bench):
+    with bench('lsm6dso') as b:
         b.set(0x12, 0x40)
         assert b.get(0x0F, 3) == b'\x6c\x6c\x6c'
 
@@ -161,8 +139,8 @@ def start_bmi160(b):
     b.set(0x7E, 0xB0)
 
 
-def test_bmi160_wakes_by_commands_and_frames_its_fifo():
-    with Bench('bmi160') as b:
+def test_bmi160_wakes_by_commands_and_frames_its_fifo(bench):
+    with bench('bmi160') as b:
         b.wait(1.0)
         assert b.get(0x0C, 12) == bytes(12)
         start_bmi160(b)
@@ -195,8 +173,8 @@ def give_program(b, program):
     return b.get(0x21)[0] & 0x0F
 
 
-def test_bmi270_measures_only_with_its_program():
-    with Bench('bmi270') as b:
+def test_bmi270_measures_only_with_its_program(bench):
+    with bench('bmi270') as b:
         b.set(0x7D, 0x0E)
         b.wait(1.0)
         assert b.get(0x0C, 12) == bytes(12)
@@ -215,8 +193,8 @@ def test_bmi270_measures_only_with_its_program():
         assert b.get(0x0C, 12) == bytes(12)
 
 
-def test_bmi088_counts_frames_and_says_that_it_ran_over():
-    with Bench('bmi088') as b:
+def test_bmi088_counts_frames_and_says_that_it_ran_over(bench):
+    with bench('bmi088') as b:
         assert b.get(0x10) == b'\x80'
         b.set(0x10, 0x06)
         assert b.get(0x10) == b'\x86'
@@ -235,8 +213,8 @@ def test_bmi088_counts_frames_and_says_that_it_ran_over():
         assert b.get(0x0F, 2) == b'\x00\x80'
 
 
-def test_the_clock_may_drift_and_tells_when_it_sampled():
-    with Bench('bmi088', clock_error=lambda time_s: 0.01 * time_s) as b:
+def test_the_clock_may_drift_and_tells_when_it_sampled(bench):
+    with bench('bmi088', clock_error=lambda time_s: 0.01 * time_s) as b:
         b.set(0x10, 0x06)
         b.set(0x3D, 0x00, 0x80)
         for _ in range(50):
@@ -248,8 +226,8 @@ def test_the_clock_may_drift_and_tells_when_it_sampled():
 
 
 @pytest.mark.parametrize('chip', ['bmi088', 'lsm6dso'])
-def test_the_filter_delays_what_it_shows(chip):
-    with Bench(chip, lambda t_s: (t_s, 0.0, 0.0)) as b:
+def test_the_filter_delays_what_it_shows(bench, chip):
+    with bench(chip, lambda t_s: (t_s, 0.0, 0.0)) as b:
         if chip == 'bmi088':
             b.set(0x10, 0x06)
             per_dps, data, hz, rate_hz = 16.384, 0x02, 64.0, 200.0
@@ -261,8 +239,8 @@ def test_the_filter_delays_what_it_shows(chip):
         assert seen == pytest.approx(b.now_s - math.sqrt(2.0) / (2.0 * math.pi * hz), abs=2e-3)
 
 
-def test_stuck_and_stopped():
-    with Bench('bmi088', noise=MotionNoise(0.01, 0.0)) as b:
+def test_stuck_and_stopped(bench):
+    with bench('bmi088', noise=MotionNoise(0.01, 0.0)) as b:
         b.wait(0.05)
         b.set(0x3D, 0x00, 0x80)
         b.wait(0.02)
