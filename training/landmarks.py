@@ -70,7 +70,7 @@ class Landmarks(nn.Module):
         x16 = self.join_16(x16 + twice(self.down_32(x32)))
         x8 = self.join_8(x8 + twice(self.down_16(x16)))
         maps = self.map(self.side(x4) + twice(self.down_8(x8)))
-        chances = (maps.float() * self.sharpness).flatten(2).softmax(2)
+        chances = (maps.float() * self.sharpness).reshape(-1, POINTS, CELLS * CELLS).softmax(2)
         points = chances @ self.grid
         told = self.seen(x32.mean((2, 3))).float()
         return torch.cat([points, told[:, :POINTS, None]], 2), told[:, POINTS:]

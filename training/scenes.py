@@ -106,7 +106,23 @@ def somebody(rng: np.random.Generator, store: SpriteStore) -> Sprite:
     curves = np.power(values, np.exp(rng.normal(0, 0.2)))[:, None] * np.exp(rng.normal(0, 0.08, 3))
     table = np.clip(np.rint(255 * curves), 0, 255).astype(np.uint8)[None]
     toned = cv2.LUT(np.clip(colour, 0, 255).astype(np.uint8), table)
-    return Sprite(np.dstack([toned, sprite.rgba[..., 3]]), sprite.points, sprite.seen)
+    changed = Sprite(np.dstack([toned, sprite.rgba[..., 3]]), sprite.points, sprite.seen)
+    return framed(rng, changed) if rng.random() < 0.12 else changed
+
+
+def framed(rng: np.random.Generator, sprite: Sprite) -> Sprite:
+    """Cut a head out as a picture of it is cut: on a screen, a poster, a pass."""
+    box = face_box(sprite.points)
+    extent = box[2:] - box[:2]
+    low = np.clip(box[:2] - extent * rng.uniform(-0.12, 0.25, 2), 0, SIDE - 1).astype(int)
+    high = np.clip(box[2:] + extent * rng.uniform(-0.12, 0.25, 2), 1, SIDE).astype(int)
+    inside = (slice(low[1], high[1]), slice(low[0], high[0]))
+    rgba = np.zeros_like(sprite.rgba)
+    cover = sprite.rgba[inside][..., 3:].astype(np.float32) / 255
+    behind = np.full(3, rng.uniform(0, 255), np.float32) + rng.normal(0, 20, 3).astype(np.float32)
+    shown = behind + cover * (sprite.rgba[inside][..., :3] - behind)
+    rgba[inside] = np.dstack([np.clip(shown, 0, 255), np.full(cover.shape, 255, np.float32)]).astype(np.uint8)
+    return Sprite(rgba, sprite.points, sprite.seen)
 
 
 _BLOTCHES = 24
