@@ -8,6 +8,7 @@ import pytest
 from facefusion_ros.nodes.ambient_light import AmbientLight
 from facefusion_ros.nodes.blender import Blender
 from facefusion_ros.nodes.camera import Camera
+from facefusion_ros.nodes.camera_control import CameraControl
 from facefusion_ros.nodes.detector import Detector
 from facefusion_ros.nodes.gyro import Gyro
 from facefusion_ros.nodes.renderer import Renderer
@@ -15,7 +16,7 @@ from facefusion_ros.nodes.swapper import Swapper
 from facefusion_ros.ros.stage import AUTOSTART
 
 ROOT = Path(__file__).parents[1]
-NODES = (Camera, Detector, Swapper, Blender, Renderer, AmbientLight, Gyro)
+NODES = (Camera, CameraControl, Detector, Swapper, Blender, Renderer, AmbientLight, Gyro)
 
 
 def section(title: str) -> str:
