@@ -28,6 +28,8 @@ _OVAL = ((_GRID - _MIDDLE) / (0.36 * SIDE_PX, 0.4 * SIDE_PX)) ** 2
 _POINTS = _GRID[_OVAL.sum(axis=1) <= 1.0]
 _Y, _X = np.mgrid[:SIDE_PX, :SIDE_PX]
 _MASK = ((_X - _MIDDLE[0]) / (0.38 * SIDE_PX)) ** 2 + ((_Y - _MIDDLE[1]) / (0.42 * SIDE_PX)) ** 2 <= 1.0
+# A quarter of the pixels tells as well how alike two faces are.
+_SAMPLES = np.flatnonzero(_MASK & (_X % 2 == 0) & (_Y % 2 == 0))
 _COMPLEX = np.array([1.0, 1.0j])
 _WINDOW = (15, 15)
 _LEVELS = 1
@@ -66,7 +68,7 @@ class Reference:
         """Take a grey picture (h, w) and landmarks (5, 2) in its pixels; raises ValueError where no pose fits them."""
         self._picture_from_face = similarity(_TEMPLATE.landmarks, landmarks)
         self._face = _look(picture, self._picture_from_face)
-        values = self._face[_MASK].astype(np.float32)
+        values = _values(self._face)
         self._mean, self._deviation = float(values.mean()), float(values.std())
         self._normal = (values - self._mean) / max(self._deviation * np.sqrt(len(values)), 1e-6)
         places = _POINTS @ self._picture_from_face[:, :2].T + self._picture_from_face[:, 2]
@@ -102,7 +104,7 @@ class Reference:
         return Finished(prediction, likeness, chosen, followed=False)
 
     def _likeness(self, look: NDArray[np.uint8]) -> float:
-        values = look[_MASK].astype(np.float32)
+        values = _values(look)
         values -= values.mean()
         length = float(np.sqrt(values @ values))
         return float(self._normal @ values) / length if length > 0.0 else 0.0
@@ -112,7 +114,7 @@ class Reference:
         start = self._points
         if len(start) < _LEAST_POINTS:
             return None
-        values = look[_MASK].astype(np.float32)
+        values = _values(look)
         gain = self._deviation / max(float(values.std()), 0.25 * self._deviation)
         even = cv2.addWeighted(look, gain, look, 0.0, self._mean - gain * float(values.mean()))
         end, found, _ = cv2.calcOpticalFlowPyrLK(
@@ -144,3 +146,7 @@ def _look(picture: NDArray[np.uint8], picture_from_face: NDArray[np.float64]) ->
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     look = cv2.warpAffine(picture, picture_from_face, (SIDE_PX, SIDE_PX), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(look, np.uint8)
+
+
+def _values(look: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return look.reshape(-1)[_SAMPLES].astype(np.float32)

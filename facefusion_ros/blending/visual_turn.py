@@ -21,7 +21,7 @@ PointMap = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 LONGEST_SIDE_PX = 320
 COLUMNS, ROWS = 4, 2
 """Tiles of the picture. In each frame corners are looked for anew in one of them, since it takes time."""
-POINTS_PER_TILE = 7
+POINTS_PER_TILE = 6
 LEAST_POINTS = 10
 _LEAST_DISTANCE_PX = 9
 _EDGE_PX = 4
@@ -31,7 +31,7 @@ _LEVELS = 2
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.01)
 _BESIDE, _ABOVE, _BELOW = 0.45, 0.4, 1.0
 """By these shares of a face's box the background begins further out: hair, neck and shoulders move with the face."""
-_GUESSES = 24
+_GUESSES = 14
 _OUTLIER = 3.0
 _LEAST_SPREAD_PX = 0.05
 _LEAST_AGREEING = 0.5
@@ -161,7 +161,7 @@ def fit_turn(
     turn = np.asarray(cv2.Rodrigues(_guess(before, after))[0], np.float64)
     agreeing = 0.0
     slopes = np.empty((len(before), 2, 3))
-    for _ in range(3):
+    for _ in range(2):
         seen = after @ turn.T
         x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
         rest = np.stack([before[:, 0] - x, before[:, 1] - y], axis=1)
@@ -200,7 +200,8 @@ def _guess(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[n
     transposed = np.swapaxes(pairs, 1, 2)
     vectors = np.linalg.solve(transposed @ pairs + 1e-9 * np.eye(3), transposed @ moves[..., None])[..., 0]
     rest = went - np.einsum('nij,gj->gni', field, vectors)
-    medians = np.median((rest**2).sum(axis=2), axis=1)
+    squares = np.einsum('gni,gni->gn', rest, rest)
+    medians = np.partition(squares, count // 2, axis=1)[:, count // 2]
     best: NDArray[np.float64] = vectors[int(np.argmin(medians))]
     return best
 
