@@ -13,6 +13,7 @@ import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Illuminance, Imu
 
+from facefusion_ros import msg
 from facefusion_ros.app.bag.pictures import camera_topic, picture_of
 from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.app.contact_sheet import contact_sheet, write_png
@@ -163,6 +164,9 @@ def _take_reading(pipeline: OfflinePipeline, message: Message, namespace: str) -
     if name == 'illuminance':
         light = deserialize_message(message.cdr, Illuminance)
         pipeline.blender.observe_light(from_time(light.header.stamp), light.illuminance)
+    elif name == 'colour_temperature':
+        colour = deserialize_message(message.cdr, msg.ColourTemperature)
+        pipeline.blender.observe_colour(from_time(colour.header.stamp), colour.kelvin, colour.variance)
     elif name == 'imu/data_raw':
         imu = deserialize_message(message.cdr, Imu)
         rate = angular_velocity(imu)

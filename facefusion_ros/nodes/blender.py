@@ -58,7 +58,7 @@ SILENT_S = 2.0
 
 
 class Blender(FrameStage):
-    """Takes ``patches``, ``imu/data_raw``, ``illuminance``, ``camera_info``; gives ``output/*`` and ``provenance``."""
+    """Takes ``patches`` and the sensors' topics (``activate`` names them); gives ``output/*`` and ``provenance``."""
 
     NAME = 'blender'
     TABLE = (
@@ -190,6 +190,7 @@ class Blender(FrameStage):
             self.take(msg.FacePatchArray, 'patches', self._on_patches, qos.NEWEST)
         self.take(Imu, 'imu/data_raw', self._on_imu, qos.SAMPLES)
         self.take(Illuminance, 'illuminance', self._on_illuminance, qos.SAMPLES)
+        self.take(msg.ColourTemperature, 'colour_temperature', self._on_colour_temperature, qos.SAMPLES)
         self.take(CameraInfo, 'camera_info', self._on_camera_info, qos.NEWEST)
 
     def change(self, values: Mapping[str, Any]) -> None:
@@ -226,6 +227,9 @@ class Blender(FrameStage):
     def _on_illuminance(self, message: Illuminance) -> None:
         self._light_ns, self._lux = from_time(message.header.stamp), message.illuminance
         self._core.observe_light(self._light_ns, self._lux)
+
+    def _on_colour_temperature(self, message: msg.ColourTemperature) -> None:
+        self._core.observe_colour(from_time(message.header.stamp), message.kelvin, message.variance)
 
     def _on_imu(self, message: Imu) -> None:
         rate = angular_velocity(message)

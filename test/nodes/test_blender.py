@@ -1,5 +1,6 @@
 """The blender node, given patches on frames in a pool of the test's own."""
 
+import queue
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 
 from facefusion_ros import __version__, msg
+from facefusion_ros.blending.blender import Blender as Core
 from facefusion_ros.frames.frame import Encoding
 from facefusion_ros.models.families import catalogue
 from facefusion_ros.models.store import Store
@@ -24,6 +26,7 @@ from facefusion_ros.ros.messages import (
     to_frame_ref,
     to_header,
 )
+from test.conftest import PATIENCE_S
 
 PATCH_PX = 128
 NOW_NS = 1_700_000_000_000_000_000
@@ -237,6 +240,15 @@ def test_sensors_are_optional_and_missed(blender, listener, frames, scene):
 
     diagnostics.until(everything_is_heard, since=1)
     assert len(blender.blend(frames.put(scene.pixels), scene.face)[1].face_ids) == 1
+
+
+def test_the_colour_of_the_light_is_heard(listener, start, monkeypatch):
+    heard = queue.SimpleQueue()
+    monkeypatch.setattr(Core, 'observe_colour', lambda _core, *reading: heard.put(reading))
+    start(Blender)
+    colour = listener.speak(msg.ColourTemperature, 'colour_temperature')
+    colour.publish(msg.ColourTemperature(header=to_header(7_000_000_001, 'light'), kelvin=2850.0, variance=400.0))
+    assert heard.get(timeout=PATIENCE_S) == (7_000_000_001, 2850.0, 400.0)
 
 
 def test_a_light_sensor_that_the_picture_contradicts_is_warned_of(blender, listener, frames, scene):
