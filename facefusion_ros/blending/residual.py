@@ -92,16 +92,15 @@ class Reference:
             if likenesses[index] > likenesses[chosen] + _CLEARLY:
                 chosen = index
         prediction, likeness = predictions[chosen], likenesses[chosen]
-        if likeness < _LEAST_LIKENESS:
-            return None
         rest = self._follow(looks[chosen])
         if rest is not None:
             whole = compose(prediction, self._picture_from_face)
             moved = compose(compose(whole, rest), invert(self._picture_from_face))
             after = self._likeness(_look(picture, compose(moved, self._picture_from_face)))
-            if after > likeness - 0.25 * _CLEARLY:
+            if after > max(likeness - 0.25 * _CLEARLY, _LEAST_LIKENESS):
                 return Finished(moved, after, chosen, followed=True)
-        return Finished(prediction, likeness, chosen, followed=False)
+        # A prediction under which the face looks like another thing is not confirmed.
+        return Finished(prediction, likeness, chosen, followed=False) if likeness >= _LEAST_LIKENESS else None
 
     def _likeness(self, look: NDArray[np.uint8]) -> float:
         values = _values(look)
