@@ -31,9 +31,9 @@ SAMPLES = 64
 """Face and persona are compared as pictures of this size; the field of gains has as many nodes."""
 CONTRAST = 3 * SAMPLES * SAMPLES
 """Where in the coefficients the map of contrast begins."""
-COARSE = 24
+COARSE = 16
 """So many suffice for the light as a whole."""
-LEAST_SAMPLES = 24
+LEAST_SAMPLES = 12
 FLOOR = 1.0
 """Added to pixel values before a ratio is taken: in the dark the last digit is noise."""
 CLIPPED, CRUSHED = 249, 3
@@ -251,7 +251,7 @@ def _robust_shading(
     rest = ratio - ratio[order[np.searchsorted(summed, 0.5 * summed[-1])]]
     weights = trust
     coefficients = np.zeros(terms.shape[1])
-    for _ in range(4):
+    for _ in range(3):
         spread = 1.4826 * float(np.median(np.abs(rest))) + 0.02
         weights = trust / (1.0 + (rest / spread) ** 2)
         weighted = terms * weights[:, None]
