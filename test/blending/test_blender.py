@@ -266,7 +266,8 @@ def errors_px(make_patch, place, **choice):
     errors = []
     for begin_ms in range(100, 900, 130):
         for gap_ms in (20, 33, 66, 100):
-            patch = make_patch(size, image_from_patch=start, measured_ns=T0 + begin_ms * MS)
+            # Each a face of its own: one that were always measured in the same place would ride along.
+            patch = make_patch(size, image_from_patch=start, measured_ns=T0 + begin_ms * MS, track_id=0)
             (placed,) = blender.plan([patch], T0 + (begin_ms + gap_ms) * MS, 640, 480)
             found = cv2.transform(landmarks[None], placed.image_from_patch)[0]
             at_start = cv2.transform(landmarks[None], start)[0]
