@@ -150,7 +150,7 @@ def scene(
     """Draw a scene, (height, width, 3) RGB 0..255 before any camera saw it, and say where its faces are."""
     picture = clutter(rng, width, height)
     for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
-        _put_torn(rng, picture, store)
+        (_put_torn if rng.random() < 0.6 else _put_blank)(rng, picture, store)
     placed: list[Placed] = []
     wanted = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.2, 0.35, 0.2, 0.12, 0.08, 0.05]))
     largest = LARGEST if wanted < 3 else LARGEST / 2
@@ -159,7 +159,7 @@ def scene(
         own = face_box(sprite.points)
         across = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(largest, 0.95 * height)))))
         scale = across / (own[2] - own[0])
-        turn = rng.normal(0, 0.2) if rng.random() < 0.8 else rng.uniform(-0.8, 0.8)
+        turn = rng.normal(0, 0.25) if rng.random() < 0.7 else rng.uniform(-0.9, 0.9)
         reach = 0.4 * across
         place = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
         matrix = stretched(rng, turned_scaled(scale, turn, (own[:2] + own[2:]) / 2, place), (own[:2] + own[2:]) / 2)
@@ -197,8 +197,8 @@ def crop(
     """
     picture = _ground(rng, grounds, side)
     if rng.random() < 0.125:
-        if rng.random() < 0.5:
-            _put_torn(rng, picture, store)
+        if rng.random() < 0.6:
+            (_put_torn if rng.random() < 0.5 else _put_blank)(rng, picture, store)
         return _taken(rng, picture), np.zeros((68, 3), np.float32), 0.0
     sprite = somebody(rng, store)
     matrix = stretched(rng, crop_from(sprite.points, side, rng), five(sprite.points).mean(axis=0))
@@ -276,6 +276,27 @@ def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: Spr
     place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     matrix = turned_scaled(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place)
     put(picture, Sprite(rgba, sprite.points, sprite.seen), matrix)
+
+
+def _put_blank(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
+    """Put a head without a face, as from behind: its outline and colours make no face."""
+    sprite = store[int(rng.integers(len(store)))]
+    box = face_box(sprite.points)
+    sigma = float((box[2] - box[0]) * rng.uniform(0.15, 0.35))
+    cover = sprite.rgba[..., 3:].astype(np.float32) / 255
+    # Blurred at a quarter of the size, which shows no difference at such a width.
+    small = cv2.resize(np.dstack([cover * sprite.rgba[..., :3], cover]), None, fx=0.25, fy=0.25)
+    blurred = cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / 4), (SIDE, SIDE))
+    colour = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-2)
+    if rng.random() < 0.5:
+        texture = _blotches()[int(rng.integers(_BLOTCHES))] * np.float32(rng.uniform(0.05, 0.4))
+        colour = colour * (1 + texture[..., None])
+    rgba = np.dstack([np.clip(colour, 0, 255).astype(np.uint8), sprite.rgba[..., 3]])
+    height, width = picture.shape[:2]
+    across = float(np.exp(rng.uniform(np.log(12), np.log(0.7 * height))))
+    place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+    matrix = turned_scaled(across / (box[2] - box[0]), rng.normal(0, 0.3), (box[:2] + box[2:]) / 2, place)
+    put(picture, Sprite(rgba, sprite.points, sprite.seen), stretched(rng, matrix, (box[:2] + box[2:]) / 2))
 
 
 def _hide(rng: np.random.Generator, picture: NDArray[np.float32], box: NDArray[np.float64]) -> None:
