@@ -115,8 +115,8 @@ class Imx219:
     def apply(self, setting: Setting) -> None:
         """Write exposure and gain in one transfer where they change, and see that they are there, and stay.
 
-        :raises ControlError: the registers do not hold what was written, or the sensor stands by: it has lost its power,
-            perhaps.
+        :raises ControlError: the registers do not hold what was written, or the sensor stands by, as after a loss of
+            power.
         """
         lines = min(max(round(setting.exposure_s / self._line_s), _LEAST_LINES), self._lines)
         analog, digital = gain_codes(setting.gain)
@@ -143,8 +143,8 @@ class Imx219:
         content = self._content()
         if content != bytes((_STREAMS,)) + expected:
             raise ControlError(
-                f'the IMX219 at {self._where} does not hold what was written ({content.hex()}, not 01{expected.hex()}): '
-                'check its supply, and whether another program controls it'
+                f'the IMX219 at {self._where} does not hold what was written '
+                f'({content.hex()}, not 01{expected.hex()}): check its supply, and whether another program controls it'
             )
 
     def _content(self) -> bytes:
