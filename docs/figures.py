@@ -64,6 +64,7 @@ STYLE = {
 
 def registration(figures: dict[str, Any]) -> Figure:
     """Draw how far the patch is from the face in each frame, for each way to keep it there."""
+    figure: Figure
     figure, axes = plt.subplots(figsize=(7.2, 3.8))
     for name, (label, colour) in MODES.items():
         series = figures['series'][name]
@@ -81,6 +82,7 @@ def registration(figures: dict[str, Any]) -> Figure:
 def tunnel(figures: dict[str, Any]) -> Figure:
     """Draw the light of a drive, and how far the persona's colour is from its surroundings in each frame."""
     series = figures['series']
+    figure: Figure
     figure, (above, axes) = plt.subplots(2, 1, figsize=(7.2, 4.6), sharex=True, height_ratios=(1, 3))
     above.semilogy(series['time_s'], series['lux'], color=BLACK)
     above.set(ylabel='light, lx')
@@ -100,6 +102,7 @@ def tunnel(figures: dict[str, Any]) -> Figure:
 def stamps(figures: dict[str, Any]) -> Figure:
     """Draw how the sizes of the stamp errors of all gyroscopes are distributed, beside those of stamps on arrival."""
     gyros = [row['series'] for row in figures.values() if row['rate_hz'] > GYRO_HZ]
+    figure: Figure
     figure, axes = plt.subplots(figsize=(7.2, 3.2))
     for name, label, colour in (
         ('on_arrival_us', 'stamped when read', ORANGE),
