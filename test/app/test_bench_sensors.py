@@ -53,6 +53,7 @@ def test_light_is_read_at_least_six_times_a_second_and_dated_within_a_few_millis
     assert figures.bus_load < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('chip', DIFFERENT_CHIPS)
 def test_every_chip_gets_over_every_fault_within_a_second_and_says_nothing_wrong(chip):
     tried = [fault for fault in faults_of(chip) if not fault.startswith('some_')]

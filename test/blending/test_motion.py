@@ -130,6 +130,7 @@ def test_only_the_readings_that_are_asked_for_are_copied():
     assert list((ring.snapshot(T0 + 95 * MS)[0] - T0) // MS) == [90]
 
 
+@pytest.mark.slow
 def test_readings_while_another_thread_looks():
     ring = motion.Rotations()
     stop = threading.Event()
