@@ -16,6 +16,7 @@ from signal import SIGINT, SIGKILL
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from hypothesis import settings
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -25,6 +26,11 @@ from rclpy.signals import SignalHandlerOptions
 from facefusion_ros.app.launch.packages import executable
 from facefusion_ros.ros import qos, stage
 from facefusion_ros.ros.run import Spinner
+
+# The same examples on every machine and every day; `pytest --hypothesis-profile=search` looks for ones that fail.
+settings.register_profile('repeatable', deadline=None, derandomize=True, database=None)
+settings.register_profile('search', deadline=None, max_examples=2000)
+settings.load_profile('repeatable')
 
 PATIENCE_S = 40.0
 LOOK_S = 0.02

@@ -30,6 +30,8 @@ _LEARNING_NS = 5_000_000_000
 _RELEARN_NS = 10_000_000_000
 _FOLLOWING_EV, _CHANGED_EV = 0.8, 1.5
 """A sensor whose readings keep to the picture's within the first while the light changes by the second works again."""
+_MOST_SHOWN_EV = 20.0
+"""A face brighter than the readings say by more, as by an exposure that no camera has, is given no illuminance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class LightCheck:
             what = 'frozen or covered' if frozen else 'covered or turned away'
         else:
             what = 'frozen or in a light that the face is not in'
-        shown = f'about {lux * 2.0**vote:.3g} lx' if math.isfinite(vote) else 'a well lit face'
+        shown = f'about {lux * 2.0**vote:.3g} lx' if vote <= _MOST_SHOWN_EV else 'a well lit face'
         return f'the light sensor reads {lux:.3g} lx where the picture shows {shown}: {what}; not used'
 
     def _near(self, stamp_ns: int) -> float | None:

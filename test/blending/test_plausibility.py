@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facefusion_ros.blending.plausibility import Brightness, LightCheck
@@ -173,6 +173,7 @@ def test_without_a_sensor_there_is_no_fault():
         max_size=60,
     )
 )
+@example([(at_ms, 1.0, -1024.0 * (at_ms > 500), -8.0, 1.0, 1) for at_ms in range(0, 3000, 100)])
 def test_anything_may_come(events):
     check = LightCheck()
     for at_ms, lux, exposure_ev, level_ev, clear, track in events:
