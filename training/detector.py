@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +13,13 @@ from torch.nn import functional
 from training.clutter import spoil
 from training.convolutions import CrossStage, conv
 from training.export import export
-from training.loop import RunSettings, train
+from training.loop import channels_first, run_options, settings_of, train
 from training.scenes import ASKED, mirrored_faces, scene
 from training.sprites import SpriteStore, five
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.loop import Batch
 
 WIDTH, HEIGHT = 416, 256
@@ -192,16 +192,12 @@ def batch(index: int, *, heads: Path, count: int, seed: int, size: tuple[int, in
         if number + 1 < count:
             pictures[number + 1] = spoil(rng, np.ascontiguousarray(picture[:, ::-1]))
             faces[number + 1] = mirrored_faces(faces[number], width)
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(faces)
+    return channels_first(pictures), torch.from_numpy(faces)
 
 
 def main() -> None:
-    """Train the detector, or go on with it, and export it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--heads', type=Path, required=True, help='folder of training.sprites')
-    parser.add_argument('--out', type=Path, default=Path('training/runs/detector'))
-    parser.add_argument('--steps', type=int, default=12_000)
-    parser.add_argument('--batch', type=int, default=16)
+    """Train the detector."""
+    parser = run_options('detector', 'heads', 'sprites', steps=12_000, count=16)
     parser.add_argument(
         '--size',
         type=int,
@@ -209,13 +205,10 @@ def main() -> None:
         default=(WIDTH, HEIGHT),
         help='of the scenes: on a CPU begin small, the faces are as large',
     )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=1)
     options = parser.parse_args()
     size = (options.size[0], options.size[1])
     make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed, size=size)
-    settings = RunSettings(options.out, options.steps, seed=options.seed, workers=options.workers)
-    net = train(Detector(), make, loss_of, settings)
+    net = train(Detector(), make, loss_of, settings_of(options, rate=2e-3))
     example = (torch.zeros(1, 3, HEIGHT, WIDTH),)
     export(net, example, options.out / 'face_detector.onnx', ['picture'], ['head_32', 'head_16'])
 

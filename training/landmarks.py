@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from torch.nn import functional
 from training.clutter import clutter
 from training.convolutions import Residual, conv
 from training.export import export
-from training.loop import RunSettings, train
+from training.loop import channels_first, run_options, settings_of, train
 from training.scenes import crop
 from training.sprites import SpriteStore
 
@@ -125,23 +124,16 @@ def batch(index: int, *, heads: Path, count: int, seed: int, mined: Path | None 
         if mined is not None and not there[number] and rng.random() < _HARD:
             taken = _mined(mined)
             pictures[number] = taken[int(rng.integers(len(taken)))][:, :: 1 if rng.random() < 0.5 else -1]
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(points), torch.from_numpy(there)
+    return channels_first(pictures), torch.from_numpy(points), torch.from_numpy(there)
 
 
 def main() -> None:
-    """Train the landmarks' network, or go on with it, and export it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--heads', type=Path, required=True, help='folder of training.sprites')
+    """Train the landmarks' network."""
+    parser = run_options('landmarks', 'heads', 'sprites', steps=12_000, count=64)
     parser.add_argument('--mined', type=Path, help='file of training.mined: what a detector takes for faces')
-    parser.add_argument('--out', type=Path, default=Path('training/runs/landmarks'))
-    parser.add_argument('--steps', type=int, default=12_000)
-    parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=1)
     options = parser.parse_args()
     make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed, mined=options.mined)
-    settings = RunSettings(options.out, options.steps, rate=1.5e-3, seed=options.seed, workers=options.workers)
-    net = train(Landmarks(), make, loss_of, settings)
+    net = train(Landmarks(), make, loss_of, settings_of(options, rate=1.5e-3))
     example = (torch.zeros(1, 3, SIZE, SIZE),)
     export(net, example, options.out / 'face_landmarks.onnx', ['picture'], ['points', 'face'])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 Batch = tuple[torch.Tensor, ...]
 MakeBatch = 'Callable[[int], Batch]'
@@ -28,7 +32,7 @@ class RunSettings:
     folder: Path
     """Checkpoint, curves and the exported network go here; a run that is there is taken up again."""
     steps: int
-    rate: float = 2e-3
+    rate: float
     """Highest learning rate; it rises over ``warm_up`` steps and falls to nothing as a cosine."""
     warm_up: int = 200
     weight_decay: float = 1e-3
@@ -40,6 +44,28 @@ class RunSettings:
     save_every: int = 200
     half: bool = False
     """Whether the forward pass is in bfloat16; it pays on GPUs, and on CPUs with matrix instructions for it."""
+
+
+def run_options(what: str, data: str, drawn_by: str, steps: int, count: int) -> argparse.ArgumentParser:
+    """Make the command line that all trainings share: of what, from ``--data`` that a module of training/ drew."""
+    parser = argparse.ArgumentParser(description=f'Train the {what}, or go on with it, and export it.')
+    parser.add_argument(f'--{data}', type=Path, required=True, help=f'folder of training.{drawn_by}')
+    parser.add_argument('--out', type=Path, default=Path('training/runs') / what)
+    parser.add_argument('--steps', type=int, default=steps)
+    parser.add_argument('--batch', type=int, default=count, help='examples in a step')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=1)
+    return parser
+
+
+def settings_of(options: argparse.Namespace, rate: float) -> RunSettings:
+    """Return the settings that the command line asks for, at a highest learning rate."""
+    return RunSettings(options.out, options.steps, rate=rate, seed=options.seed, workers=options.workers)
+
+
+def channels_first(pictures: NDArray[np.uint8]) -> torch.Tensor:
+    """(N, H, W, C) pictures as a network takes them, (N, C, H, W)."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 class _Batches(IterableDataset[Batch]):

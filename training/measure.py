@@ -16,12 +16,12 @@ import numpy as np
 import onnxruntime
 
 from facefusion_ros.engines.colour import ciede2000, lab
+from facefusion_ros.faces.alignment import apply, invert, similarity
 from training.clutter import degraded, spoil_detail, spoil_light
 from training.faces.landmarks import inner_anchors
 from training.faces.parts import head
 from training.pairs import CROP, PERSONAS, TEMPLATE, PairStore, crop_map, cropped
 from training.scenes import TEMPLATE as LANDMARKS_TEMPLATE
-from training.scenes import similarity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class Face:
         side = (LANDMARKS_SIDE, LANDMARKS_SIDE)
         seen = np.asarray(cv2.warpAffine(picture, matrix, side, flags=cv2.INTER_AREA), np.float32)
         found = landmarks(seen)[0][:, :2] * LANDMARKS_SIDE - 0.5
-        self.points = (found - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+        self.points = apply(invert(matrix), found)
         """(68, 2) pixels of the crop."""
 
     @property

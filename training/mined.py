@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import torch
 
+from facefusion_ros.faces.alignment import similarity
 from training.detector import ANCHORS, HEIGHT, WIDTH, Detector, decode
 from training.detector import batch as scenes_of
-from training.scenes import TEMPLATE, similarity
+from training.scenes import TEMPLATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

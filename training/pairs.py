@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from training.scenes import similarity, turned_scaled
+from facefusion_ros.faces.alignment import similarity
+from facefusion_ros.models.families import catalogue
+from training.scenes import loosened
+from training.shards import draw_all, keep, kept, opened
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 cv2.setNumThreads(1)
@@ -24,20 +25,9 @@ SIDE = 320
 """Side of the pictures on disk, pixels."""
 CROP = 256
 """Side of the crop that the networks see."""
-TEMPLATE = (
-    np.array(
-        [
-            [192.9814, 239.9471],
-            [318.9028, 240.1936],
-            [256.6342, 314.0193],
-            [201.2612, 371.4104],
-            [313.0890, 371.1512],
-        ]
-    )
-    / 512
-    * CROP
-)
-"""(5, 2) left eye, right eye, nose, mouth corners in the crop: those of FFHQ, facexlib's face_restoration_helper.py."""
+_FFHQ = catalogue().templates['ffhq_512']
+TEMPLATE = np.array(_FFHQ.points) * (CROP / _FFHQ.size)
+"""(5, 2) left eye, right eye, nose, mouth corners in the crop, as the pipeline cuts it."""
 PERSONAS = ('porcelain', 'obsidian', 'jade')
 SHARD = 50
 _SPAN_MM = (262.0, 300.0)
@@ -62,9 +52,7 @@ class PairStore:
     """The pairs in a folder, by number."""
 
     def __init__(self, folder: Path) -> None:
-        self._pictures = [np.load(file, mmap_mode='r') for file in sorted(folder.glob('*.pictures.npy'))]
-        self._masks = [np.load(file, mmap_mode='r') for file in sorted(folder.glob('*.masks.npy'))]
-        five = [np.load(file) for file in sorted(folder.glob('*.five.npy'))]
+        self._pictures, self._masks, five = (opened(folder, name) for name in ('pictures', 'masks', 'five'))
         if not self._pictures or not len(self._pictures) == len(self._masks) == len(five):
             raise SystemExit(f'no pairs in {folder}: draw some with python -m training.pairs --out {folder}')
         self._five = np.concatenate(five)
@@ -92,11 +80,7 @@ def crop_map(
         eyes = float(np.linalg.norm(marks[1] - marks[0]))
         marks = marks + rng.normal(0, loose * eyes, (5, 2))
     matrix = similarity(marks, TEMPLATE)
-    if rng is not None:
-        middle = np.full(2, (CROP - 1) / 2)
-        more = turned_scaled(float(np.exp(rng.normal(0, 0.04))), rng.normal(0, 0.05), middle, middle)
-        matrix = np.column_stack([more[:, :2] @ matrix[:, :2], more[:, :2] @ matrix[:, 2] + more[:, 2]])
-    return matrix
+    return matrix if rng is None else loosened(rng, matrix, CROP, 0.04, 0.05)
 
 
 def cropped(picture: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -129,8 +113,7 @@ def _mask(face: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def draw_shard(folder: Path, shard: int, seed: int) -> int:
     """Draw 50 pairs, unless they are there."""
-    target = folder / f'{shard:05d}.pictures.npy'
-    if target.exists():
+    if kept(folder, shard, 'pictures').exists():
         return shard
     pictures = np.zeros((SHARD, 1 + len(PERSONAS), SIDE, SIDE, 3), np.uint8)
     masks = np.zeros((SHARD, len(PERSONAS), SIDE, SIDE), np.uint8)
@@ -139,28 +122,9 @@ def draw_shard(folder: Path, shard: int, seed: int) -> int:
         pair = draw(np.random.default_rng([seed, shard, number]))
         pictures[number, 0], pictures[number, 1:], masks[number] = pair.face, pair.personas, pair.masks
         five[number] = pair.five
-    np.save(folder / f'{shard:05d}.five.npy', five)
-    np.save(folder / f'{shard:05d}.masks.npy', masks)
-    partial = folder / f'.{shard:05d}.npy'
-    np.save(partial, pictures)
-    partial.replace(target)
+    keep(folder, shard, five=five, masks=masks, pictures=pictures)
     return shard
 
 
-def main() -> None:
-    """Draw pairs into a folder; what is there stays."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--count', type=int, default=3000)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--processes', type=int, default=os.cpu_count())
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    shards = -(-options.count // SHARD)
-    with ProcessPoolExecutor(options.processes) as pool:
-        for shard in pool.map(draw_shard, [options.out] * shards, range(shards), [options.seed] * shards):
-            print(f'{(shard + 1) * SHARD} of {shards * SHARD} pairs', flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    draw_all(draw_shard, SHARD, 'pairs', 3000)

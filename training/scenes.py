@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facefusion_ros.blending.paste import compose
+from facefusion_ros.faces.alignment import similarity
 from training.clutter import clutter, fractal, spoil
 from training.sprites import SIDE, Sprite, SpriteStore, five
 
@@ -141,7 +143,7 @@ def stretched(
     """Make a map wider or taller, and a little slanted, about a point of its source: faces differ more than drawn."""
     wide = np.exp(rng.normal(0, 0.07))
     change = np.array([[wide, rng.normal(0, 0.05)], [0.0, 1 / wide]])
-    return np.column_stack([matrix[:, :2] @ change, matrix[:, 2] + matrix[:, :2] @ (middle - change @ middle)])
+    return compose(matrix, np.column_stack([change, middle - change @ middle]))
 
 
 def scene(
@@ -212,7 +214,7 @@ def crop(
 
 def _taken(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Spoil a crop as a camera does; often one for which the face is small, so that the crop enlarges it."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         return spoil(rng, picture)
     side = picture.shape[0]
     seen = max(12, round(side * float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))))
@@ -235,20 +237,15 @@ def crop_from(points: NDArray[np.floating], side: int, rng: np.random.Generator 
         reach = float(np.linalg.norm(marks - marks.mean(axis=0), axis=1).mean())
         marks = marks + rng.normal(0, 0.12 * reach, (5, 2)) + rng.normal(0, 0.12 * reach, 2)
     matrix = similarity(marks, TEMPLATE * side - 0.5)
-    if rng is not None:
-        middle = np.full(2, (side - 1) / 2)
-        more = turned_scaled(float(np.exp(rng.normal(0, 0.1))), rng.normal(0, 0.15), middle, middle)
-        matrix = np.column_stack([more[:, :2] @ matrix[:, :2], more[:, :2] @ matrix[:, 2] + more[:, 2]])
-    return matrix
+    return matrix if rng is None else loosened(rng, matrix, side, 0.1, 0.15)
 
 
-def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2, 3) least-squares map of points (n, 2) by turn, scale and shift (Umeyama, 1991)."""
-    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
-    scale = float((a * a).sum())
-    cos, sin = float((a * b).sum()) / scale, float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / scale
-    linear = np.array([[cos, -sin], [sin, cos]])
-    return np.column_stack([linear, target.mean(axis=0) - linear @ source.mean(axis=0)])
+def loosened(
+    rng: np.random.Generator, matrix: NDArray[np.float64], side: int, growth: float, turn: float
+) -> NDArray[np.float64]:
+    """Scale and turn a map's crop about its middle by chance: standard deviations, of the logarithm and in radians."""
+    middle = np.full(2, (side - 1) / 2)
+    return compose(turned_scaled(float(np.exp(rng.normal(0, growth))), rng.normal(0, turn), middle, middle), matrix)
 
 
 def _ground(rng: np.random.Generator, grounds: list[NDArray[np.float32]], side: int) -> NDArray[np.float32]:

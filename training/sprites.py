@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from training.shards import draw_all, keep, kept, opened
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SIDE = 224
@@ -59,8 +59,7 @@ class SpriteStore:
     """The heads in a folder, by number."""
 
     def __init__(self, folder: Path) -> None:
-        self._shards = [np.load(file, mmap_mode='r') for file in sorted(folder.glob('*.rgba.npy'))]
-        told = [np.load(file) for file in sorted(folder.glob('*.points.npy'))]
+        self._shards, told = opened(folder, 'rgba'), opened(folder, 'points')
         if not self._shards:
             raise SystemExit(f'no heads in {folder}: draw some with python -m training.sprites --out {folder}')
         self._points = np.concatenate(told)
@@ -100,35 +99,16 @@ def draw(rng: np.random.Generator) -> Sprite:
 
 def draw_shard(folder: Path, shard: int, seed: int) -> int:
     """Draw 250 heads, unless they are there."""
-    target = folder / f'{shard:05d}.rgba.npy'
-    if target.exists():
+    if kept(folder, shard, 'rgba').exists():
         return shard
     pictures = np.zeros((SHARD, SIDE, SIDE, 4), np.uint8)
     points = np.zeros((SHARD, 68, 3), np.float32)
     for number in range(SHARD):
         head = draw(np.random.default_rng([seed, shard, number]))
         pictures[number], points[number, :, :2], points[number, :, 2] = head.rgba, head.points, head.seen
-    np.save(folder / f'{shard:05d}.points.npy', points)
-    partial = folder / f'.{shard:05d}.npy'
-    np.save(partial, pictures)
-    partial.replace(target)
+    keep(folder, shard, points=points, rgba=pictures)
     return shard
 
 
-def main() -> None:
-    """Draw heads into a folder; what is there stays."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--count', type=int, default=20_000)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--processes', type=int, default=os.cpu_count())
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    shards = -(-options.count // SHARD)
-    with ProcessPoolExecutor(options.processes) as pool:
-        for shard in pool.map(draw_shard, [options.out] * shards, range(shards), [options.seed] * shards):
-            print(f'{(shard + 1) * SHARD} of {shards * SHARD} heads', flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    draw_all(draw_shard, SHARD, 'heads', 20_000)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +12,13 @@ from torch.nn import functional
 
 from training.clutter import spoil_detail, spoil_light
 from training.export import export
-from training.loop import RunSettings, train
+from training.loop import channels_first, run_options, settings_of, train
 from training.pairs import CROP, PERSONAS, PairStore, crop_map, cropped
 from training.redraw import Redraw
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.loop import Batch
 
 _REACH = 0.35
@@ -105,25 +105,17 @@ def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
         truths[number] = np.clip(np.rint(truth), 0, 255).astype(np.uint8)
         # Personas are not symmetric (a mended crack), so nothing is mirrored.
     return (
-        torch.from_numpy(pictures).permute(0, 3, 1, 2),
+        channels_first(pictures),
         torch.from_numpy(personas),
-        torch.from_numpy(truths).permute(0, 3, 1, 2),
+        channels_first(truths),
     )
 
 
 def main() -> None:
-    """Train the persona swapper, or go on with it, and export it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--pairs', type=Path, required=True, help='folder of training.pairs')
-    parser.add_argument('--out', type=Path, default=Path('training/runs/swapper'))
-    parser.add_argument('--steps', type=int, default=8_000)
-    parser.add_argument('--batch', type=int, default=8)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=1)
-    options = parser.parse_args()
+    """Train the persona swapper."""
+    options = run_options('swapper', 'pairs', 'pairs', steps=8_000, count=8).parse_args()
     make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
-    settings = RunSettings(options.out, options.steps, rate=2e-3, seed=options.seed, workers=options.workers)
-    net = train(Swapper(), make, loss_of, settings)
+    net = train(Swapper(), make, loss_of, settings_of(options, rate=2e-3))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, len(PERSONAS)))
     told = {'personas': ','.join(PERSONAS)}
     export(net, example, options.out / 'persona_swapper.onnx', ['picture', 'persona'], ['swapped', 'mask'], told)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facefusion_ros.faces.alignment import similarity
 from training import sprites
 from training.clutter import clutter, degraded, spoil
-from training.scenes import TEMPLATE, crop, crop_from, face_box, mirrored_faces, put, scene, similarity, turned_scaled
+from training.scenes import TEMPLATE, crop, crop_from, face_box, mirrored_faces, put, scene, turned_scaled
 from training.sprites import FLIPPED, SIDE, Sprite, SpriteStore, draw_shard, five
 
 
