@@ -1,0 +1,148 @@
+"""What guest tests share: kernel modules, the picture on the screen, QEMU's control. A pytest plugin, see boot.py.
+
+A guest test is in ``test/<room>/test_<what>_guest.py`` and runs as root on a kernel of its own. Fixtures of
+``test/conftest.py`` (nodes, topics) and of the room work too. One file alone, beside others who run theirs::
+
+    PYTHONPATH=$PWD python test/hardware/boot.py --out /tmp/mine test/cameras/test_v4l2_guest.py -k formats
+
+Example::
+
+    pytestmark = pytest.mark.hardware
+
+    def test_camera(modules, out):
+        modules.load('vivid', n_devs=1, node_types=0x1)     # modprobe; unloaded at the end of the test
+        ...
+        modules.unload('vivid')                             # as when somebody pulls the plug
+        (out / 'frame.png').write_bytes(...)                # to be looked at; out/hardware/ on the host
+
+    def test_screen(modules, screen):
+        modules.load('bochs')                               # /dev/dri/card0
+        ...
+        assert (screen() == expected).all()                 # (height, width, 3) uint8, RGB
+
+``qemu('device_add', driver='virtio-gpu-pci', id='second')`` speaks to the machine (QEMU's QMP).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_PORTS = Path('/sys/class/virtio-ports')
+
+
+class Modules:
+    """Kernel modules, loaded and unloaded."""
+
+    def __init__(self):
+        self._loaded = []
+
+    def load(self, name, **parameters):
+        """Load a module and wait until udev has made what it brings; lists become ``1,2,3``, booleans 1 and 0."""
+        words = [f'{key}={_told(value)}' for key, value in parameters.items()]
+        fresh = not self.present(name)
+        _run('modprobe', name, *words)
+        if fresh:
+            self._loaded.append(name)
+        self.settle()
+
+    def unload(self, name):
+        """Unload a module with its devices, and those it needs where nothing else does."""
+        _run('modprobe', '-r', name)
+        if name in self._loaded:
+            self._loaded.remove(name)
+        self.settle()
+
+    def present(self, name):
+        """Tell whether a module is loaded."""
+        return Path('/sys/module', name.replace('-', '_'), 'refcnt').exists()
+
+    def settle(self):
+        """Wait until udev has no more to do."""
+        _run('udevadm', 'settle', '--timeout=60')
+
+    def clean(self):
+        """Unload what was loaded."""
+        for name in reversed(self._loaded.copy()):
+            self.unload(name)
+
+
+def _told(value):
+    if isinstance(value, bool):
+        return int(value)
+    return ','.join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _run(*words):
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(f'{" ".join(map(str, words))}: {done.stderr.strip()}')
+    return done.stdout
+
+
+class Qemu:
+    """QEMU's control socket (docs/interop/qmp-spec in its sources), which a port of this machine leads to."""
+
+    def __init__(self):
+        port = next(path.name for path in _PORTS.iterdir() if (path / 'name').read_text().strip() == 'qemu')
+        self._port = Path('/dev', port).open('r+b', buffering=0)  # noqa: SIM115 - as long as the machine
+        self._hear()  # the greeting
+        self('qmp_capabilities')
+
+    def __call__(self, command, **arguments):
+        """Execute a command; returns what it returns; raises RuntimeError where QEMU refuses."""
+        self._port.write(json.dumps({'execute': command, 'arguments': arguments}).encode() + b'\n')
+        while True:
+            answer = self._hear()
+            if 'error' in answer:
+                raise RuntimeError(f'{command}: {answer["error"]["desc"]}')
+            if 'return' in answer:
+                return answer['return']
+
+    def _hear(self):
+        return json.loads(self._port.readline())
+
+
+@pytest.fixture
+def modules():
+    """Kernel modules; those that the test loads are unloaded at its end."""
+    modules = Modules()
+    yield modules
+    modules.clean()
+
+
+@pytest.fixture(scope='session')
+def qemu():
+    """Speak to the machine."""
+    return Qemu()
+
+
+@pytest.fixture(scope='session')
+def out():
+    """The folder that stays: ``out/hardware`` of the checkout."""
+    return Path(os.environ['GUEST_OUT'])
+
+
+@pytest.fixture(scope='session')
+def screen(qemu, out):
+    """See what a person in front of the screen sees: ``screen()`` gives (height, width, 3) uint8, RGB."""
+    numbers = itertools.count(1)
+
+    def look(device='screen'):
+        path = out / f'screen-{next(numbers)}.ppm'
+        qemu('screendump', filename=str(path), device=device)
+        return _read_ppm(path.read_bytes())
+
+    return look
+
+
+def _read_ppm(data):
+    kind, width, height, most = data.split(maxsplit=4)[:4]
+    assert (kind, most) == (b'P6', b'255')
+    return np.frombuffer(data[-int(width) * int(height) * 3 :], np.uint8).reshape(int(height), int(width), 3)
