@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Of each release whose interface the tests hold the engine against; 1 MB each, no TensorRT in them.
 TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7.0 \
 	tensorrt-cu13-bindings==10.13.3.9 tensorrt-cu13-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
-SOURCES := $(shell find facefusion_ros launch config msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
+SOURCES := $(shell find facefusion_ros launch config deploy msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
 .PHONY: install demo test test-slow test-rtx coverage faces figures check format clean
