@@ -9,7 +9,7 @@ TENSORRT_BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==10.7
 SOURCES := $(shell find facefusion_ros launch config deploy msg cmake -type f -not -name '*.pyc' -not -name '*.so' -not -path 'facefusion_ros/msg/*') \
 	CMakeLists.txt package.xml pyproject.toml setup.py
 
-.PHONY: install demo test test-slow test-rtx coverage faces figures check format clean
+.PHONY: install demo test test-slow test-rtx test-hardware coverage faces figures check format clean
 
 install: $(VENV)/.installed
 
@@ -44,17 +44,21 @@ demo: $(VENV)/.installed
 	@$(BIN)/facefusion-ros demo --out out
 
 test: $(VENV)/.installed $(VENV)/.test check
-	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow'
+	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow and not hardware'
 
 # What takes long: both builds in full, every node in a process of its own, sensors through many faults.
 test-slow: $(VENV)/.installed $(VENV)/.test
 	@$(BIN)/pytest -m 'slow and not rtx'
 
 coverage: $(VENV)/.installed $(VENV)/.test
-	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow' --cov --cov-report=term:skip-covered
+	@TENSORRT_WHEELS=$(abspath $(VENV)/tensorrt) $(BIN)/pytest -m 'not slow and not hardware' --cov --cov-report=term:skip-covered
 
 test-rtx: $(VENV)/.installed $(VENV)/.test $(VENV)/.rtx
 	@test ! -f $(VENV)/.rtx || TENSORRT_RTX=$(abspath $(VENV)/tensorrt-rtx) $(BIN)/pytest -m rtx
+
+# In a guest machine with a kernel of its own, its drivers and emulated devices; says so where there can be none.
+test-hardware: $(VENV)/.installed $(VENV)/.test
+	@$(BIN)/python test/hardware/boot.py
 
 # The faces that the package's networks are trained on, as a picture to look at.
 faces: $(VENV)/.test

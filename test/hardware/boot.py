@@ -78,9 +78,8 @@ def write_command(out: Path, arguments: list[str]) -> None:
         *('--rootdir', str(PROJECT), '-c', str(PROJECT / 'pyproject.toml'), '-o', 'python_files=test_*_guest.py'),
         *('--junit-xml', str(out / 'junit.xml'), '-o', 'timeout=300', *arguments),
     ]
-    (out / 'command').write_text(
-        f'export PYTHONPATH={shlex.quote(path)} GUEST_OUT={out} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1\nexec {shlex.join(pytest)}\n'
-    )
+    settings = f'PYTHONPATH={shlex.quote(path)} GUEST_OUT={out} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1'
+    (out / 'command').write_text(f'export {settings}\nexec {shlex.join(pytest)}\n')
 
 
 def last_lines(path: Path) -> str:
