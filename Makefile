@@ -76,6 +76,8 @@ check: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/shellcheck deploy/start deploy/install
+	@$(BIN)/hadolint deploy/Containerfile.*
 
 format: $(VENV)/.test
 	@$(BIN)/ruff check --fix-only .
