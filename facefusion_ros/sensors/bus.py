@@ -286,6 +286,9 @@ class Bus:
             return BusBusy(f'the bus is busy, no transfer with {where}: look for a second master on it')
         if error.errno == errno.EOPNOTSUPP:
             return BusUnfit(f'the adapter refuses a plain I2C transfer with {where}: use another bus')
+        # An adapter that was pulled out says no more than this, and the kernel neither lets go of it nor takes another
+        # while a descriptor is open (Linux drivers/i2c/i2c-core-base.c, i2c_del_adapter).
+        self.close()
         return TransferFailed(
             f'a transfer with {where} failed ({error.strerror}): check cable length, pull-ups and bus speed'
         )

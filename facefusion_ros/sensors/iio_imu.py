@@ -152,10 +152,11 @@ class IioImu:
         self._stop()
         device = self._device
         device.find()
-        if not device.has('scan_elements/in_anglvel_x_en') or not device.has('buffer/enable'):
+        buffered = device.has('scan_elements/in_anglvel_x_en') and device.has('buffer/enable')
+        if not buffered or (device.has('trigger/current_trigger') and not device.text('trigger/current_trigger')):
             raise BusUnfit(
-                f'{device.folder} has no buffer: its driver needs an interrupt line or a trigger; read the chip '
-                'through I2C instead (access: i2c), after its driver is unbound'
+                f'{device.folder} has no {"trigger" if buffered else "buffer"}: its driver needs an interrupt line '
+                'or a trigger; read the chip through I2C instead (access: i2c), after its driver is unbound'
             )
         device.write('buffer/enable', 0)
         self._set_rate()

@@ -58,7 +58,7 @@ def machine(qemu: str, kernel: kernels.Kernel, out: Path) -> list[str]:
     words += ['-kernel', str(kernel.image), '-initrd', str(kernel.initramfs)]
     words += ['-append', f'{_KERNEL_OPTIONS} guest.modules={kernel.modules} guest.out={out} guest.init={HERE}/init.sh']
     words += ['-serial', f'file:{out}/console.log', '-device', 'virtio-serial-pci']
-    words += ['-chardev', 'file,id=output,path=/dev/stdout', '-device', 'virtconsole,chardev=output']
+    words += ['-chardev', 'stdio,id=output,signal=off', '-device', 'virtconsole,chardev=output']
     # QEMU's control socket, and its other end in the guest: a test speaks to its own machine.
     words += ['-chardev', f'socket,id=control,path={socket},server=on,wait=off', '-mon', 'control,mode=control']
     words += ['-chardev', f'socket,id=guest,path={socket}', '-device', 'virtserialport,chardev=guest,name=qemu']

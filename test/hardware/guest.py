@@ -33,6 +33,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from usb_i2c import UsbI2c
+
+from facefusion_ros.sim.i2c import EmulatedAdapter
 
 _PORTS = Path('/sys/class/virtio-ports')
 
@@ -115,6 +118,30 @@ def modules():
     modules = Modules()
     yield modules
     modules.clean()
+
+
+@pytest.fixture(scope='session')
+def usb_i2c():
+    """A USB I2C adapter, to be plugged in."""
+    for name in ('i2c-dev', 'vhci-hcd', 'i2c-tiny-usb'):
+        Modules().load(name)
+    device = UsbI2c()
+    yield device
+    device.unplug()
+
+
+@pytest.fixture
+def usb_bus(usb_i2c, wait_until):
+    """Wire emulated chips to the USB adapter, and no others: ``usb_bus(chip)`` gives the number of the bus."""
+
+    def wire(*chips):
+        usb_i2c.adapter = EmulatedAdapter('usb', chips)
+        usb_i2c.plug()
+        wait_until(lambda: usb_i2c.bus() is not None, 'the bus of the USB adapter')
+        _run('udevadm', 'settle')
+        return usb_i2c.bus()
+
+    return wire
 
 
 @pytest.fixture(scope='session')
