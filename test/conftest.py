@@ -32,7 +32,7 @@ settings.register_profile('repeatable', deadline=None, derandomize=True, databas
 settings.register_profile('search', deadline=None, max_examples=2000)
 settings.load_profile('repeatable')
 
-PATIENCE_S = 40.0
+PATIENCE_S = float(os.environ.get('PATIENCE_S', '40'))
 LOOK_S = 0.02
 
 # Before ROS is started, and inherited by every process of a test. The ports of higher domains may be taken.

@@ -16,6 +16,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -78,7 +79,7 @@ def write_command(out: Path, arguments: list[str]) -> None:
         *('--rootdir', str(PROJECT), '-c', str(PROJECT / 'pyproject.toml'), '-o', 'python_files=test_*_guest.py'),
         *('--junit-xml', str(out / 'junit.xml'), '-o', 'timeout=300', *arguments),
     ]
-    settings = f'PYTHONPATH={shlex.quote(path)} GUEST_OUT={out} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1'
+    settings = f'PYTHONPATH={shlex.quote(path)} GUEST_OUT={out} PATIENCE_S=120 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1'
     (out / 'command').write_text(f'export {settings}\nexec {shlex.join(pytest)}\n')
 
 
@@ -127,4 +128,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the guest ends too
     sys.exit(main())

@@ -17,6 +17,7 @@ for udevd in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/ude
 done
 export HOME=/tmp/home TMPDIR=/tmp PYTHONDONTWRITEBYTECODE=1
 cd /tmp
+busybox stty -F /dev/hvc0 -opost
 sh "$GUEST_out/command" >/dev/hvc0 2>&1 </dev/null
 echo $? >"$GUEST_out/status"
 sync

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PACKAGES = {
     'qemu-system-x86_64': 'qemu-system-x86',
@@ -40,7 +41,7 @@ def command(name: str) -> str:
     """Return the path of a command; raises Unavailable."""
     path = shutil.which(name, path=f'{os.environ.get("PATH", "")}:{_SYSTEM_PATH}')
     if path is None:
-        raise Unavailable(f'no {name}: apt install {PACKAGES.get(name, name)}')
+        raise Unavailable(f'no {name}: apt install {PACKAGES[name]}' if name in PACKAGES else f'no {name}: no Debian?')
     return path
 
 
@@ -105,8 +106,19 @@ exec switch_root /root /bin/sh "$GUEST_init"
 
 def _make_initramfs(kernel: Kernel) -> None:
     """Pack the modules that reach the host's files, and a script that makes those the guest's root."""
-    root = kernel.initramfs.with_name('initramfs.d')
-    shutil.rmtree(root, ignore_errors=True)
+    with TemporaryDirectory(dir=kernel.initramfs.parent) as folder:
+        root, packed = Path(folder, 'root'), Path(folder, 'packed')
+        _fill(root, kernel)
+        names = '\n'.join(str(path.relative_to(root)) for path in sorted(root.rglob('*')))
+        with packed.open('wb') as archive:
+            subprocess.run(
+                (command('busybox'), 'cpio', '-o', '-H', 'newc'),
+                input=names.encode(), stdout=archive, stderr=subprocess.PIPE, cwd=root, check=True,
+            )  # fmt: skip
+        packed.replace(kernel.initramfs)  # another guest may start just now
+
+
+def _fill(root: Path, kernel: Kernel) -> None:
     for folder in ('bin', 'dev', 'proc', 'host', 'scratch', 'root', 'modules'):
         (root / folder).mkdir(parents=True)
     shutil.copy(command('busybox'), root / 'bin/busybox')
@@ -119,12 +131,6 @@ def _make_initramfs(kernel: Kernel) -> None:
         shutil.copy(path, root / f'modules/{number:02}-{Path(path).name}')
     (root / 'init').write_text(_INIT)
     (root / 'init').chmod(0o755)
-    names = '\n'.join(str(path.relative_to(root)) for path in sorted(root.rglob('*')))
-    with kernel.initramfs.open('wb') as packed:
-        subprocess.run(
-            (command('busybox'), 'cpio', '-o', '-H', 'newc'),
-            input=names.encode(), stdout=packed, stderr=subprocess.PIPE, cwd=root, check=True,
-        )  # fmt: skip
 
 
 def _run(*words: str, cwd: Path | None = None) -> str:

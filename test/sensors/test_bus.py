@@ -85,6 +85,18 @@ def test_a_bus_error_says_what_it_was(adapter):
     bus.close()
 
 
+def test_a_failed_transfer_leaves_nothing_open(adapter):
+    """While anybody has an adapter open that was pulled out, the kernel takes no other in its place."""
+    adapter.faults.append(Fault(timed_out, most=1))
+    bus = Bus(90)
+    before = len(list(Path('/proc/self/fd').iterdir()))
+    with pytest.raises(TransferFailed):
+        bus.read(0x23, 2)
+    assert len(list(Path('/proc/self/fd').iterdir())) == before
+    assert bus.read(0x23, 2) == b'\0\0'
+    bus.close()
+
+
 @pytest.mark.parametrize('times', [1, 3])
 def test_lost_arbitration_is_tried_again_at_once(adapter, times):
     adapter.faults.append(Fault(arbitration_lost, most=times))

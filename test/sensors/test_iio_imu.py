@@ -160,6 +160,17 @@ def test_a_driver_without_a_buffer_and_one_without_the_rate(tree):
         t.chip.start()
 
 
+def test_a_buffer_without_a_trigger_is_refused(tree):
+    """As drivers offer it that were given no interrupt line; the kernel would only say 'Invalid argument'."""
+    t = tree()
+    (t.folder / 'trigger').mkdir()
+    t.set('trigger/current_trigger', '')
+    with pytest.raises(BusUnfit, match='has no trigger: its driver needs an interrupt line'):
+        t.chip.start()
+    t.set('trigger/current_trigger', 'mpu6050-dev0')
+    t.chip.start()
+
+
 def test_a_device_that_goes(tree):
     t = tree()
     t.chip.start()
