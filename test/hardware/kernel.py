@@ -97,7 +97,6 @@ for argument in $(cat /proc/cmdline); do
 done
 mkdir -p /root/lib/modules
 ln -sfn "$GUEST_modules" "/root/lib/modules/${GUEST_modules##*/}"
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out "/root/$GUEST_out"
 mount --move /dev /root/dev
 mount --move /proc /root/proc
 exec switch_root /root /bin/sh "$GUEST_init"
