@@ -17,9 +17,10 @@ for udevd in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/ude
 done
 export HOME=/run/home TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1
 cd /run/home
-busybox stty -F /dev/hvc0 -opost
-sh "$GUEST_out/command" >/dev/hvc0 2>&1 </dev/null
+exec 3<>/dev/hvc0
+busybox stty -opost <&3
+sh "$GUEST_out/command" >&3 2>&1 </dev/null
 echo $? >"$GUEST_out/status"
-busybox stty -F /dev/hvc0 opost # waits until all is written
+busybox stty opost <&3 # waits until all is written
 sync
 busybox poweroff -f
