@@ -38,7 +38,7 @@ MAY_IMPORT_FOREIGN = {
     'personas': {'numpy', 'cv2', 'yaml'},
     'blending': {'numpy', 'cv2'},
     'cameras': {'numpy', 'cv2', 'av', 'yaml'},
-    'displays': {'numpy', 'cv2', 'av'},
+    'displays': {'numpy', 'cv2', 'av', 'pygame'},
     'sensors': {'numpy', 'smbus2'},
     'sim': {'numpy', 'cv2', 'smbus2', 'yaml', 'skimage'},
     'ros': {'numpy', 'cv2', 'yaml', 'cv_bridge'},

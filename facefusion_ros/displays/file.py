@@ -176,6 +176,8 @@ class VideoFile:
     first is scaled to it. The file grows by about a second at a time and is playable at every moment.
     """
 
+    tells_when = False
+
     def __init__(
         self,
         path: Path | str,

@@ -17,6 +17,7 @@ class NoDisplay:
     dropped = 0
     compares = False
     shows_numbers = False
+    tells_when = False
 
     def show(self, frame: Frame, original: Frame | None) -> None:
         """Do nothing."""

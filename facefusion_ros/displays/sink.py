@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 from facefusion_ros.errors import FacefusionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
 
-    from facefusion_ros.frames.frame import Frame
+    from facefusion_ros.frames.frame import Frame, FrameInfo
+
+    Told: TypeAlias = Callable[[FrameInfo, int | None], None]
+    """``Sink.tells_when`` says what it is for."""
 
 
 class DisplayError(FacefusionError):
@@ -34,6 +38,15 @@ class Sink(Protocol):
     @property
     def shows_numbers(self) -> bool:
         """Whether ``update`` does anything."""
+
+    @property
+    def tells_when(self) -> bool:
+        """Whether it tells, by the function that it was opened with, when each frame came on the display.
+
+        The function gets a frame's info, once for each that was handed to ``show``, with the time at which the frame
+        could be seen (CLOCK_MONOTONIC, nanoseconds) or None where it was replaced by a newer one or never shown. It is
+        called by any thread, and must not call back.
+        """
 
     @property
     def dropped(self) -> int:

@@ -100,6 +100,7 @@ class WebPage:
     failed: None = None
     compares = False
     shows_numbers = True
+    tells_when = False
 
     def __init__(self, host: str = '127.0.0.1', port: int = 8080) -> None:
         """Open the page; port 0 takes a free one, which ``url`` tells. Raises DisplayError where that fails."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +13,10 @@ from sensor_msgs.msg import Illuminance, Imu
 
 from facefusion_ros import msg
 from facefusion_ros.displays.open import ACCEPTED, open_sink
+from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.frame import Frame
 from facefusion_ros.ros import qos
-from facefusion_ros.ros.messages import angular_velocity, to_timing
+from facefusion_ros.ros.messages import angular_velocity, to_timing, with_stage
 from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.passage import FrameStage
 from facefusion_ros.ros.run import run
@@ -49,7 +52,19 @@ class Renderer(FrameStage):
     def configure(self) -> None:
         """Open the display."""
         super().configure()
-        self._sink = open_sink(self.values['display'], self.values['rate_hz'], self.values['persona'])
+        # The display tells by threads of its own; what is known of frames belongs to this node's.
+        self._told: SimpleQueue[tuple[FrameInfo, int | None]] = SimpleQueue()
+        self._waiting: dict[int, tuple[FrameRef, int, int]] = {}
+        """By the identity of a frame's info: the frame, when its work began, how many were passed over before."""
+        self._shown = self._left_out = self._passed_over = 0
+        heed = self.create_guard_condition(self._on_told)
+        self.while_configured.callback(self.destroy_guard_condition, heed)
+
+        def tell(info: FrameInfo, time_ns: int | None) -> None:
+            self._told.put((info, time_ns))
+            heed.trigger()
+
+        self._sink = open_sink(self.values['display'], self.values['rate_hz'], self.values['persona'], tell)
         self.while_configured.callback(self._sink.close)
         self._latencies_ms: deque[float] = deque(maxlen=WINDOW)
         self._shown_ns: deque[int] = deque(maxlen=WINDOW)
@@ -71,7 +86,10 @@ class Renderer(FrameStage):
     def health(self) -> Health:
         """Say how the display is and what the latency was of late."""
         numbers = self._numbers() if self._latencies_ms else {}
-        values = {**self.passage.values(), **{key: f'{value:.1f}' for key, value in numbers.items()}}
+        counts = self.passage.values()
+        if self._sink.tells_when:
+            counts |= {'frames': self._shown, 'dropped': self.passage.dropped + self._left_out}
+        values = {**counts, **{key: f'{value:.1f}' for key, value in numbers.items()}}
         failed = self._sink.failed
         return Health(ERROR if failed else OK, failed or 'running', values)
 
@@ -86,10 +104,39 @@ class Renderer(FrameStage):
 
     def _on_frame(self, message: msg.FrameRef) -> None:
         with self.visit(message) as visit:
-            self._show(visit.ref)
-            info = self.leave(visit).info
-            self._timing.publish(to_timing(info))
-            self._count(info)
+            ref = visit.ref
+            if self._sink.tells_when:
+                self._waiting[id(ref.info)] = ref, visit.begin_ns, visit.dropped
+            try:
+                self._show(ref)
+            except FacefusionError:
+                self._waiting.pop(id(ref.info), None)
+                raise
+            done = self.leave(visit)
+            if not self._sink.tells_when:
+                self._tell(done.info)
+
+    def _on_told(self) -> None:
+        """Take what the display tells of frames: when they could be seen, or that they never were."""
+        while not self._told.empty():
+            info, time_ns = self._told.get()
+            waiting = self._waiting.pop(id(info), None)
+            if waiting is None:
+                continue
+            ref, begin_ns, dropped = waiting
+            if time_ns is None:
+                self._left_out += 1
+                self._passed_over += dropped + 1
+                continue
+            self._shown += 1
+            seen_ns = self.now_ns() - (time.monotonic_ns() - time_ns)
+            dropped += self._passed_over
+            self._passed_over = 0
+            self._tell(with_stage(ref, self.NAME, begin_ns, seen_ns, dropped).info)
+
+    def _tell(self, info: FrameInfo) -> None:
+        self._timing.publish(to_timing(info))
+        self._count(info)
 
     def _count(self, info: FrameInfo) -> None:
         shown_ns = info.stamp_ns + info.journal[-1].end_ns

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facefusion_ros.displays import open as display_open
+from facefusion_ros.displays.connectors import Wanted
 from facefusion_ros.displays.file import VideoFile
 from facefusion_ros.displays.none import NoDisplay
 from facefusion_ros.displays.open import open_sink
@@ -40,18 +42,37 @@ def test_each_text_means_its_display(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('text', ['', 'file', 'file:', 'compare:', 'web', 'web:', 'web:x', 'web:-1', 'none:1', 'hdmi'])
 def test_errors_name_what_is_accepted(text: str) -> None:
-    with pytest.raises(DisplayError, match=r'file:PATH\.mp4, compare:PATH\.mp4 .*, web:PORT, web:ADDRESS:PORT, none'):
+    with pytest.raises(
+        DisplayError, match=r'drm, .*window, .*file:PATH\.mp4, compare:PATH\.mp4 .*, web:PORT, web:ADDRESS:PORT, none'
+    ):
         open_sink(text)
 
 
-@pytest.mark.parametrize('text', ['drm', 'drm:card0', 'window'])
-def test_displays_to_come_are_said_to_be_missing(text: str) -> None:
-    with pytest.raises(DisplayError, match='not part of this version'):
+@pytest.mark.parametrize(
+    ('text', 'wanted'),
+    [('drm', ''), ('drm:HDMI-A-1', 'HDMI-A-1'), ('drm:@640x480@60', '@640x480@60'), ('window:300x200', '300x200')],
+)
+def test_screens_and_windows_are_told_what_is_wanted(text: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display_open, 'DrmScreen', lambda wanted, told: (wanted, told))
+    monkeypatch.setattr(display_open, 'Window', lambda size, told, title: (size, told, title))
+    told = list[object]().append
+    expected = (Wanted.parse(wanted), told) if text.startswith('drm') else ((300, 200), told, 'facefusion_ros: ivan')
+    assert open_sink(text, persona='ivan', told=told) == expected  # type: ignore[comparison-overlap,arg-type]
+
+
+@pytest.mark.parametrize('text', ['drm:', 'drm:card 0', 'window:', 'window:0x0', 'window:800'])
+def test_screens_and_windows_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(DisplayError):
         open_sink(text)
+
+
+WORDS = {'none', 'drm', 'window'}
 
 
 @given(
-    st.text(st.characters(codec='utf-8'), max_size=20).filter(lambda text: ':' not in text and text.strip() != 'none')
+    st.text(st.characters(codec='utf-8'), max_size=20).filter(
+        lambda text: ':' not in text and text.strip() not in WORDS
+    )
 )
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(DisplayError):
