@@ -1,12 +1,14 @@
 """Sensors through the kernel's own drivers, bound to emulated chips on a real bus, and read from the real sysfs."""
 
-from contextlib import ExitStack, closing
+import time
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hid_gyro import DEGREES_PER_COUNT, HidGyro
 
-from facefusion_ros.sensors.bus import Bus, BusUnfit, KernelOwnsChip
+from facefusion_ros.sensors.bus import Bus, BusUnfit, KernelOwnsChip, Overrun
 from facefusion_ros.sensors.iio import NAMES as LIGHT_NAMES
 from facefusion_ros.sensors.iio import IioDevice, IioPhotometer, NoIioDevice
 from facefusion_ros.sensors.iio_imu import NAMES as MOTION_NAMES
@@ -108,6 +110,47 @@ def test_scales_of_the_gyroscope(bind, chip, wait_until):
         return np.array([device.number(f'in_anglvel_{axis}_raw') for axis in 'xyz']) * scale
 
     wait_until(lambda: np.allclose(omega(), OMEGA, atol=0.01), 'the turn')
+
+
+def test_the_buffer_of_a_gyroscope(modules, wait_until):
+    """A HID gyroscope's: what it reports comes out with the times at which it was reported; it goes and comes back."""
+    modules.load('uhid')
+    hid, imu = HidGyro(), IioImu(('gyro_3d',), rate_hz=50.0)
+    for first in 1, 1001:
+        hid.plug()
+        wait_until(lambda: began(imu), 'the kernel driver')
+        wait_until(lambda: hid.reporting, 'the driver to ask for reports')
+        assert (imu.rate_hz, hid.interval_s) == (50.0, 0.02)
+        sent = [reported(hid, (number, -2 * number, 3)) for number in range(first, first + 20)]
+        samples = []
+        while len(samples) < len(sent):
+            with suppress(Overrun):  # a guest is slow: reports may be more than a period apart
+                samples += imu.read()
+        for sample, (counts, begun_ns, ended_ns) in zip(samples, sent, strict=True):
+            assert begun_ns <= sample.stamp_ns <= ended_ns
+            omega = np.radians(np.array(counts) * DEGREES_PER_COUNT)
+            np.testing.assert_allclose(sample.angular_velocity, omega, rtol=1e-5)
+            assert sample.specific_force_variance == -1.0
+        hid.unplug()
+        with pytest.raises(NoIioDevice, match='has the chip, or its driver, gone'):
+            imu.read()
+        imu.close()
+
+
+def reported(hid, counts):
+    """Report after the interval that the driver asked for; returns the counts and the times around it."""
+    time.sleep(hid.interval_s)
+    begun_ns = time.time_ns()
+    hid.report(counts)
+    return counts, begun_ns, time.time_ns()
+
+
+def began(imu):
+    try:
+        imu.start()
+    except NoIioDevice:
+        return False
+    return True
 
 
 @pytest.mark.parametrize('chip', ['mpu6050', 'bmi160'])
