@@ -31,6 +31,8 @@ $(VENV)/.test: $(VENV)/.ros requirements/test.txt requirements/witness.txt Makef
 	@for BINDING in $(TENSORRT_BINDINGS); do \
 		$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/tensorrt $$BINDING || exit 1; done \
 		|| echo 'TensorRT bindings could not be had: what is held against them is left out of the tests' >&2
+	@command -v Xvfb >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends xvfb; } \
+		>$(VENV)/apt.log 2>&1 || echo 'No Xvfb (apt install xvfb): the tests of the window are left out' >&2
 	@touch $@
 
 # Beside the environment, not in it: ONNX Runtime would find a provider there that no other test is meant to have.

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 import urllib.request
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from sensor_msgs.msg import Illuminance, Imu
 from facefusion_ros import msg
 from facefusion_ros.frames.frame import StageTime
 from facefusion_ros.frames.pool import FrameReader
+from facefusion_ros.nodes import renderer
 from facefusion_ros.nodes.renderer import Renderer
 from facefusion_ros.ros.messages import from_timing, to_frame_ref
 
@@ -159,3 +161,75 @@ def test_a_display_that_cannot_be_opened_fails_the_start(listener, start, tmp_pa
     status = listener.diagnostics('renderer').wait()[0]
     assert status.level == DiagnosticStatus.ERROR
     assert 'film.mp4' in status.message
+
+
+class Screen:
+    """A display that shows a frame when the test says so."""
+
+    failed = None
+    compares = shows_numbers = False
+    tells_when = True
+    dropped = 0
+
+    def __init__(self, tell):
+        self._tell = tell
+        self.infos = []
+
+    def show(self, frame, _):
+        self.infos.append(frame.info)
+
+    def tell(self, number, time_ns):
+        self._tell(self.infos[number], time_ns)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    opened = []
+
+    def open_screen(*asked):
+        opened.append(Screen(asked[-1]))
+        return opened[-1]
+
+    monkeypatch.setattr(renderer, 'open_sink', open_screen)
+    return opened
+
+
+def test_timing_carries_the_instant_of_the_flip(screen, listener, start, frames, scene, wait_until):
+    start(Renderer)
+    timings = listener.hear(msg.FrameTiming, 'timing')
+    publisher = listener.speak(msg.FrameRef, 'output/frame')
+    refs = [came_through(frames.put(scene.pixels, sequence=number)) for number in (4, 6, 7, 9)]
+    for number, ref in enumerate(refs):
+        publisher.publish(to_frame_ref(ref))
+        wait_until(lambda number=number: len(screen[0].infos) > number, 'the frame to reach the display')
+    assert timings.messages == []
+    flipped_ns = time.monotonic_ns() - 25_000_000
+    since_epoch_ns = time.time_ns() - time.monotonic_ns()
+    screen[0].tell(0, flipped_ns)
+    screen[0].tell(1, None)
+    screen[0].tell(2, None)
+    screen[0].tell(3, flipped_ns + 16_000_000)
+    first, second = timings.wait(2)
+    entry = from_timing(first)[-1]
+    assert (first.sequence, entry.stage, entry.dropped) == (4, 'renderer', 0)
+    assert refs[0].info.stamp_ns + entry.end_ns == pytest.approx(since_epoch_ns + flipped_ns, abs=20_000_000)
+    later = from_timing(second)[-1]
+    # Two were replaced before they could be seen, and 5 and 8 never came.
+    assert (second.sequence, later.dropped) == (9, 4)
+    apart_ns = refs[3].info.stamp_ns + later.end_ns - refs[0].info.stamp_ns - entry.end_ns
+    assert apart_ns == pytest.approx(16_000_000, abs=5_000_000)
+    values = values_of(listener.diagnostics('renderer').wait()[0])
+    assert (values['frames'], values['dropped']) == ('2', '4')
+
+
+def test_a_frame_that_is_gone_never_reaches_the_screen(screen, listener, start, frames, scene, wait_until):
+    node = start(Renderer)
+    publisher = listener.speak(msg.FrameRef, 'output/frame')
+    gone, *_ = [frames.put(scene.pixels) for _ in range(7)]
+    publisher.publish(to_frame_ref(came_through(gone)))
+    publisher.publish(to_frame_ref(came_through(frames.put(scene.pixels))))
+    wait_until(lambda: screen[0].infos, 'the frame to reach the display')
+    assert len(screen[0].infos) == len(node._waiting) == 1
