@@ -20,6 +20,8 @@ import yaml
 from facefusion_ros.app import doctor
 from facefusion_ros.app.main import parser as command_line
 from facefusion_ros.app.watchdog import TABLE as WATCHDOG
+from facefusion_ros.displays.connectors import Wanted
+from facefusion_ros.displays.window import parse_size
 from facefusion_ros.frames.segment import pool_bytes
 from facefusion_ros.nodes.ambient_light import AmbientLight
 from facefusion_ros.nodes.blender import Blender
@@ -322,6 +324,20 @@ def test_says_commands_that_there_are():
 
 def test_says_arguments_that_there_are():
     assert {name for name, _ in assignments()} <= ARGUMENTS
+
+
+def test_says_displays_that_there_are():
+    said = {value for name, value in assignments() if name == 'display'}
+    said |= set(re.findall(r'`((?:drm|window|web|file|compare)(?::[^`]*)?)`', HARDWARE))
+    assert {'drm', 'window', 'web:8080'} <= said
+    for display in said:
+        kind, _, rest = display.partition(':')
+        if kind == 'drm':
+            Wanted.parse(rest)
+        elif kind == 'window':
+            parse_size(rest)
+        else:
+            assert re.fullmatch(r'web:([\d.]+:)?\d+', display)
 
 
 def test_says_the_addresses_that_the_drivers_use():
