@@ -16,6 +16,8 @@ from facefusion_ros.errors import FacefusionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from facefusion_ros.displays.connectors import Connector
+
 SHARED_MEMORY = Path('/dev/shm')  # noqa: S108 - POSIX shared memory lives there
 WANTED_SHARED_MB = 64
 DEVICES = Path('/dev')
@@ -122,7 +124,32 @@ def _i2c() -> Finding:
 
 
 def _displays() -> Finding:
-    return _devices('displays', ('dri/card*',), 'no /dev/dri/card*: use display:=web:8080 or file:PATH.mp4', 'video')
+    try:
+        from facefusion_ros.displays.drm import survey  # noqa: PLC0415 - loads OpenCV, which may be missing
+        from facefusion_ros.displays.kms import Linux  # noqa: PLC0415
+    except ImportError as error:
+        return Finding('displays', present=False, text=f'{error}: pip install opencv-python-headless')
+    found, lines = survey(Linux())
+    connected = False
+    for each in found:
+        each.card.close()
+        connected |= any(connector.connected for connector in each.connectors)
+        lines.append(f'{each.path} ({each.driver}): {", ".join(map(_connector, each.connectors))}')
+    desktops = [f'{name}={os.environ[name]}' for name in ('DISPLAY', 'WAYLAND_DISPLAY') if os.environ.get(name)]
+    if desktops:
+        has_library = importlib.util.find_spec('pygame') is not None
+        cure = '' if has_library else ", for which pip install 'facefusion_ros[window]'"
+        lines.append(f'a desktop at {" and ".join(desktops)} for display:=window{cure}')
+    present = connected or bool(desktops)
+    if not present:
+        lines.append('no screen: use display:=web:8080 or file:PATH.mp4')
+    return Finding('displays', present=present, text='; '.join(lines))
+
+
+def _connector(connector: Connector) -> str:
+    others = [str(mode) for mode in connector.modes if not (mode.preferred or mode.interlaced)]
+    more = f' and {len(others) - 4} more' if len(others) > 4 else ''
+    return f'{connector}' + (f' or {", ".join(others[:4])}{more}' if connector.connected and others else '')
 
 
 def _shared_memory() -> Finding:

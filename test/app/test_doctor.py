@@ -1,11 +1,14 @@
 import importlib.util
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from facefusion_ros.app import doctor
 from facefusion_ros.app.doctor import CHECKS, Finding
+from facefusion_ros.displays import drm
+from facefusion_ros.displays.connectors import Connector, Mode
 
 SUBJECTS = [
     'python',
@@ -86,6 +89,29 @@ def test_a_device_without_permission_names_the_group(monkeypatch, tmp_path):
     monkeypatch.setattr(os, 'access', lambda *_: False)
     assert 'sudo usermod -aG video $USER' in findings()['cameras'].text
     assert 'sudo usermod -aG i2c $USER' in findings()['I2C buses'].text
+
+
+def test_displays_are_told_with_what_is_plugged_in(monkeypatch):
+    modes = [Mode(1920, 1080, rate, preferred=rate == 60.0) for rate in (60.0, 59.94, 50.0, 48.0, 30.0, 25.0, 24.0)]
+    connectors = Connector(1, 'HDMI-A-1', connected=True, modes=tuple(modes)), Connector(2, 'DP-1', connected=False)
+    closed = []
+    card = SimpleNamespace(close=lambda: closed.append(1))
+    found = drm.Survey('/dev/dri/card1', 'nvidia-drm', connectors, card)
+    monkeypatch.setattr(drm, 'survey', lambda _: ([found], ['/dev/dri/card0 computes pictures and shows none']))
+    monkeypatch.delenv('DISPLAY', raising=False)
+    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
+    assert findings()['displays'] == Finding(
+        'displays',
+        present=True,
+        text='/dev/dri/card0 computes pictures and shows none; /dev/dri/card1 (nvidia-drm): HDMI-A-1 (1920x1080@60) or '
+        '1920x1080@59.94, 1920x1080@50, 1920x1080@48, 1920x1080@30 and 2 more, DP-1 (nothing plugged in)',
+    )
+    assert closed
+    monkeypatch.setattr(drm, 'survey', lambda _: ([], []))
+    assert findings()['displays'].text == 'no screen: use display:=web:8080 or file:PATH.mp4'
+    monkeypatch.setenv('DISPLAY', ':0')
+    assert findings()['displays'].present
+    assert 'display:=window' in findings()['displays'].text
 
 
 def test_a_line_is_one_line():
