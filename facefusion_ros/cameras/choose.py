@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facefusion_ros.cameras.controls import SourceWithSettings
-from facefusion_ros.cameras.v4l2_controls import V4l2Device, V4l2ExposureControl
+from facefusion_ros.cameras.v4l2 import V4l2Source
 from facefusion_ros.cameras.video import STREAM_SCHEMES, VideoSource
 from facefusion_ros.errors import FacefusionError
 
@@ -30,14 +29,15 @@ def choose_source(
     loop: bool = False,
     size: tuple[int, int] | None = None,
     rate_hz: float | None = None,
+    pixel_format: str = '',
     intrinsics: Intrinsics | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Source:
     """Make the source that the text names: /dev/videoN, the URL of a stream, or the path of a video file.
 
-    Nothing is opened yet; the other arguments are those of VideoSource. A V4L2 device's captures tell their exposure
-    time, where its controls do. Simulated sources are made by the camera node, since this room does not know the
-    simulated world. Raises UnknownSource.
+    Nothing is opened yet; the other arguments are those of V4l2Source and VideoSource. Simulated sources are made by
+    the camera node, since this room does not know the simulated world. Raises UnknownSource, and SourceLost for a pixel
+    format that cannot be read.
     """
     text = text.strip()
     scheme, separator, _ = text.partition('://')
@@ -48,16 +48,16 @@ def choose_source(
         raise UnknownSource(f'a camera source cannot begin with {scheme}://: {accepted}')
     if re.fullmatch(r'\d+', text):
         raise UnknownSource(f'a camera source cannot be a mere number: use /dev/video{text}')
-    source = VideoSource(
+    if text.startswith('/dev/'):
+        return V4l2Source(
+            text, clock=clock, pixel_format=pixel_format, size=size, rate_hz=rate_hz, intrinsics=intrinsics
+        )
+    return VideoSource(
         text if separator else str(Path(text).expanduser()),
         clock=clock,
         realtime=realtime,
         loop=loop,
         size=size,
-        rate_hz=rate_hz,
         intrinsics=intrinsics,
         options=options,
     )
-    if text.startswith(('/dev/video', '/dev/v4l/')):
-        return SourceWithSettings(source, V4l2ExposureControl(V4l2Device(text)))
-    return source

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from facefusion_ros.cameras.exposure import Delays
 from facefusion_ros.errors import FacefusionError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from facefusion_ros.cameras.exposure import Limits, Setting
-    from facefusion_ros.cameras.source import Capture, PictureFormat, Source
-
-
-_SLACK_FRAMES = 1
 
 
 class ControlError(FacefusionError):
@@ -94,45 +86,3 @@ class Readback:
 
 def _agreed(values: list[float]) -> float:
     return values[0] if values and min(values) == max(values) else math.nan
-
-
-class SourceWithSettings:
-    """A ``Source`` whose captures tell exposure and gain, read back from the camera's controls.
-
-    Nothing is set here. Where the camera has no such controls, its pictures come without, as before. Pictures just
-    after a change come without too: after how many frames a camera of any make heeds its controls is not known.
-    """
-
-    def __init__(self, source: Source, control: ExposureControl) -> None:
-        self.source = source
-        self._control = control
-        self._tells = False
-
-    def open(self) -> PictureFormat:
-        """Open the source, and the controls if there are any; raises SourceLost."""
-        form = self.source.open()
-        self._readback, self._sequence = Readback(slack_frames=_SLACK_FRAMES), -1
-        try:
-            self._control.open()
-            self._tells = True
-        except ControlError:
-            self._tells = False
-        return form
-
-    def capture(self, out: NDArray[np.uint8]) -> Capture:
-        """Wait for the next picture; raises as ``Source.capture``."""
-        capture = self.source.capture(out)
-        self._sequence += 1 + capture.dropped
-        if self._tells:
-            try:
-                exposure_s, gain = self._readback.of_frame(self._sequence, self._control.read())
-            except ControlError:
-                self._tells = False
-            else:
-                return replace(capture, exposure_s=exposure_s, gain=gain)
-        return capture
-
-    def close(self) -> None:
-        """Let go of the device."""
-        self.source.close()
-        self._control.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import av.error
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_FRESH_NS: Final = 2_000_000_000
-
 
 class NewestPicture:
     """Decodes an open stream in a thread of its own and keeps the latest picture only.
@@ -25,14 +22,10 @@ class NewestPicture:
     Owns the container: the thread closes it at its end.
     """
 
-    def __init__(
-        self, container: InputContainer, stream: VideoStream, clock: Callable[[], int], *, kernel_stamps: bool
-    ) -> None:
-        """``kernel_stamps`` says that the stream's time is that of the kernel, as a V4L2 device gives it."""
+    def __init__(self, container: InputContainer, stream: VideoStream, clock: Callable[[], int]) -> None:
         self._container = container
         self._stream = stream
         self._clock = clock
-        self._kernel_stamps = kernel_stamps
         self._change = threading.Condition()
         self._waiting: tuple[VideoFrame, int] | None = None
         self._passed_over = 0
@@ -79,7 +72,7 @@ class NewestPicture:
     def _decode(self) -> None:
         try:
             for packet in self._container.demux(self._stream):
-                arrived_ns = self._clock() - self._kernel_age_ns(packet)
+                arrived_ns = self._clock()
                 if self._stop:
                     break
                 self._keep(packet, arrived_ns)
@@ -101,20 +94,3 @@ class NewestPicture:
                 self._passed_over += self._waiting is not None
                 self._waiting = (picture, stamp_ns)
                 self._change.notify_all()
-
-    def _kernel_age_ns(self, packet: Packet[VideoStream]) -> int:
-        if not self._kernel_stamps or packet.pts is None or packet.time_base is None:
-            return 0
-        return kernel_age_ns(int(packet.pts * packet.time_base * 1_000_000_000), time.monotonic_ns(), time.time_ns())
-
-
-def kernel_age_ns(stamp_ns: int, monotonic_ns: int, realtime_ns: int) -> int:
-    """Nanoseconds since the kernel stamped a picture, by whichever of its clocks it used; 0 where by neither.
-
-    Linux, Documentation/userspace-api/media/v4l/buffer.rst: V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC is what drivers set, some
-    older ones use the time of day.
-    """
-    for now_ns in (monotonic_ns, realtime_ns):
-        if 0 <= now_ns - stamp_ns < _FRESH_NS:
-            return now_ns - stamp_ns
-    return 0

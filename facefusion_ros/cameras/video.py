@@ -1,4 +1,4 @@
-"""Video files, network streams and V4L2 devices, through FFmpeg (PyAV)."""
+"""Video files and network streams, through FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
-import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from facefusion_ros.cameras.calibration import at_size
 from facefusion_ros.cameras.live import NewestPicture
 from facefusion_ros.cameras.pace import Pace
+from facefusion_ros.cameras.reformat import Reformat
 from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import numpy as np
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -41,14 +41,12 @@ _LIVE_OPTIONS: Final = {'analyzeduration': '1000000', 'rtsp_transport': 'tcp'}
 class VideoSource:
     """A camera that FFmpeg can read.
 
-    A path under /dev is a V4L2 device, a text with :// a network stream; both are live: a thread decodes them, the
-    newest picture is delivered and older ones are passed over. Anything else is a file, of which every picture is
-    delivered.
+    A text with :// is a network stream, which is live: a thread decodes it, the newest picture is delivered and older
+    ones are passed over. Anything else is a file, of which every picture is delivered.
 
     Stamps: a file's pictures get the clock's time at which they are due, from the first one on; where the reader falls
     behind by more than a picture the file is played later, not faster. A network picture gets the time at which it
-    arrived, a device's picture the kernel's own time stamp, in the clock's time; how long before that the exposure was
-    FFmpeg does not tell.
+    arrived; how long before that the exposure was the stream does not tell.
 
     Pictures are scaled to the size the source was opened with, also where the stream changes its size on the way.
     """
@@ -61,7 +59,6 @@ class VideoSource:
         realtime: bool = True,
         loop: bool = False,
         size: tuple[int, int] | None = None,
-        rate_hz: float | None = None,
         intrinsics: Intrinsics | None = None,
         options: Mapping[str, str] | None = None,
         timeout_s: float = 5.0,
@@ -69,27 +66,25 @@ class VideoSource:
         """Open nothing yet.
 
         ``clock``: nanoseconds. ``realtime``: pace a file by its time stamps; otherwise as fast as it is read. ``loop``:
-        start a file again at its end. ``size``: width and height to deliver; asked of a device, made by scaling
-        otherwise. ``rate_hz``: asked of a device. ``intrinsics``: the calibration, of any size of the same shape.
-        ``options``: FFmpeg's options for the format and protocol. ``timeout_s``: how long a stream may be silent.
+        start a file again at its end. ``size``: width and height to deliver, made by scaling. ``intrinsics``: the
+        calibration, of any size of the same shape. ``options``: FFmpeg's options for the format and protocol.
+        ``timeout_s``: how long a stream may be silent.
         """
         self._url = url
         self._clock = clock
         self._realtime = realtime
         self._loop = loop
         self._size = size
-        self._rate_hz = rate_hz
         self._intrinsics = intrinsics
         self._options = dict(options or {})
         self._timeout_s = timeout_s
-        self._is_device = url.startswith('/dev/')
-        self._is_live = self._is_device or '://' in url
+        self._is_live = '://' in url
         self._name = re.sub(r'//[^/@]*@', '//', url)  # without the password
         self._closed = threading.Event()
         self._closed.set()
         self._using = threading.Lock()
         self._format = PictureFormat(0, 0, 0.0)
-        self._converter = VideoReformatter()
+        self._reformat = Reformat()
         self._newest: NewestPicture | None = None
         self._container: InputContainer | None = None
         self._pictures: Iterator[VideoFrame] = iter(())
@@ -108,7 +103,7 @@ class VideoSource:
             raise
         self._last_stamp_ns = -1
         if self._is_live:
-            self._newest = NewestPicture(container, stream, self._clock, kernel_stamps=self._is_device)
+            self._newest = NewestPicture(container, stream, self._clock)
         else:
             self._pace = Pace(self._clock, self._format.rate_hz)
             self._container, self._pictures = container, _decoded(container, stream)
@@ -122,7 +117,7 @@ class VideoSource:
             picture, stamp_ns, dropped = self._take(self._newest)
         else:
             picture, stamp_ns, dropped = (*self._next_of_file(), 0)
-        self._convert(picture, out)
+        self._reformat(picture, out)
         # Frames are looked up by their stamps: no two may have the same. A clock that was set back is followed.
         if self._last_stamp_ns - _NS < stamp_ns <= self._last_stamp_ns:
             stamp_ns = self._last_stamp_ns + 1
@@ -148,23 +143,17 @@ class VideoSource:
             raise self._lost('no picture in it can be decoded: look at it with ffprobe')
         if self._closed.is_set():
             raise self._lost('closed while it was being opened')
-        rate_hz = float(stream.average_rate or stream.guessed_rate or self._rate_hz or _UNKNOWN_RATE_HZ)
+        rate_hz = float(stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE_HZ)
         return PictureFormat(width, height, rate_hz, self._intrinsics and at_size(self._intrinsics, width, height))
 
     def _connect(self) -> tuple[InputContainer, VideoStream]:
         options: dict[str, str] = dict(_LIVE_OPTIONS) if self._is_live else {}
-        if self._is_device:
-            if self._size:
-                options['video_size'] = '{}x{}'.format(*self._size)
-            if self._rate_hz:
-                options['framerate'] = str(self._rate_hz)
         options.update(self._options)
         try:
             if not self._is_live and not stat.S_ISREG(Path(self._url).stat().st_mode):
                 raise self._lost('not a file: give the path of a video')
             container = av.open(
                 self._url,
-                format='v4l2' if self._is_device else None,
                 options=options,
                 timeout=self._timeout_s if self._is_live else None,
             )
@@ -185,19 +174,9 @@ class VideoSource:
     def _cure(self, error: av.error.FFmpegError | OSError) -> str:
         number = error.errno
         if number == errno.ENOENT:
-            if self._is_device:
-                return 'there is no such camera: plug it in and look for it with `ls /dev/video*`'
             return 'there is no such file: give the path of a video'
         if number in {errno.EACCES, errno.EPERM}:
-            if self._is_device:
-                return 'not allowed to use the camera: run `sudo usermod -aG video $USER` and log in again'
             return 'not allowed to read it: make it readable for this user'
-        if number == errno.EBUSY:
-            return 'another program uses the camera: end that program'
-        if number in {errno.ENODEV, errno.ENXIO}:
-            return 'the camera has been unplugged: plug it in again'
-        if self._is_device and number in {errno.ENOTTY, errno.EINVAL}:
-            return 'this is not a camera, or not one that can do what is asked of it: look at it with `v4l2-ctl --all`'
         if number == errno.ECONNREFUSED:
             return 'nobody answers there: start the stream, or mend host and port'
         if isinstance(error, av.error.ExitError) or number in {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}:
@@ -263,13 +242,6 @@ class VideoSource:
             return next(self._pictures, None)
         except av.error.FFmpegError as error:
             raise self._lost(self._cure(error)) from error
-
-    def _convert(self, picture: VideoFrame, out: NDArray[np.uint8]) -> None:
-        # Two passes: FFmpeg converts into memory of its own, which is then copied; PyAV cannot have it write elsewhere.
-        width, height = self._format.width, self._format.height
-        converted = self._converter.reformat(picture, width=width, height=height, format='bgr24')
-        plane = converted.planes[0]
-        np.copyto(out, np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1)))
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

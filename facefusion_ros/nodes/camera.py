@@ -20,7 +20,7 @@ from facefusion_ros.frames.layout import frame_bytes
 from facefusion_ros.frames.pool import FramePool, PoolExhausted
 from facefusion_ros.ros.image import to_camera_info, to_compressed, to_image
 from facefusion_ros.ros.messages import to_frame_ref, with_stage
-from facefusion_ros.ros.parameters import Parameter
+from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import SIM, WORLD, WORLD_EPOCH
 from facefusion_ros.ros.stage import ERROR, OK, WARN, Health, LazyPublisher, StageNode
@@ -49,6 +49,31 @@ class Camera(StageNode):
         Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera', fixed=True),
         Parameter('calibration', '', "Path of the camera's calibration YAML; empty for the source's own", fixed=True),
         Parameter('loop', False, 'Whether a video file starts again at its end', fixed=True),
+        Parameter(
+            'pixel_format',
+            '',
+            'What a camera at /dev/videoN delivers: NV12, YUYV, MJPG ...; empty for the best that it has',
+            fixed=True,
+        ),
+        Parameter(
+            'width',
+            0,
+            "Width of the pictures; 0 for the source's own, then height is 0 too",
+            'pixels',
+            0,
+            16384,
+            fixed=True,
+        ),
+        Parameter('height', 0, 'Height of the pictures', 'pixels', 0, 16384, fixed=True),
+        Parameter(
+            'rate_hz',
+            0.0,
+            'Rate that is asked of a camera at /dev/videoN; 0 for its own',
+            'Hz',
+            0.0,
+            1000.0,
+            fixed=True,
+        ),
         Parameter('pool_slots', 8, 'Frames that the pool holds', 'frames', 3, 64, fixed=True),
         WORLD,
         WORLD_EPOCH,
@@ -89,7 +114,20 @@ class Camera(StageNode):
         if source == SIM:
             world = load_world(self.values['world'])
             return SimulatedCamera(world, clock=self.now_ns, epoch_ns=int(self.values['world_epoch_ns']))
-        return choose_source(source, clock=self.now_ns, loop=self.values['loop'], intrinsics=self._calibration)
+        width, height = self.values['width'], self.values['height']
+        if (width == 0) != (height == 0):
+            raise ParameterError(
+                f'width and height go together, not {width} and {height}: set both, or leave both at 0'
+            )
+        return choose_source(
+            source,
+            clock=self.now_ns,
+            loop=self.values['loop'],
+            size=(width, height) if width else None,
+            rate_hz=self.values['rate_hz'] or None,
+            pixel_format=self.values['pixel_format'],
+            intrinsics=self._calibration,
+        )
 
     def _make_pool(self, form: PictureFormat) -> FramePool:
         slot_bytes = frame_bytes(Encoding.BGR8, form.width, form.height)

@@ -14,7 +14,8 @@ from facefusion_ros.cameras.imx219 import PIXEL_RATE_HZ, Imx219
 from facefusion_ros.cameras.mains import Mains
 from facefusion_ros.cameras.metering import Level, luminance, measure, stride_of, thin, weights
 from facefusion_ros.cameras.reconnect import Backoff
-from facefusion_ros.cameras.v4l2_controls import GAIN_CODES, V4l2Device, V4l2ExposureControl
+from facefusion_ros.cameras.v4l2_controls import GAIN_CODES, V4l2ExposureControl
+from facefusion_ros.cameras.v4l2_device import V4l2Device
 from facefusion_ros.cameras.white_balance import WhiteBalance
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.frames.pool import FrameReader

@@ -1,17 +1,16 @@
 import pytest
 
 from facefusion_ros.cameras.choose import UnknownSource, choose_source
-from facefusion_ros.cameras.controls import SourceWithSettings
 from facefusion_ros.cameras.source import SourceLost
+from facefusion_ros.cameras.v4l2 import V4l2Source
 from facefusion_ros.cameras.video import VideoSource
 
 
-@pytest.mark.parametrize('text', ['/dev/video0', '/dev/v4l/by-id/usb-camera'])
-def test_a_device_tells_its_settings_too(text, clock):
+@pytest.mark.parametrize('text', ['/dev/video987', '/dev/v4l/by-id/usb-camera', '/dev/front_camera'])
+def test_a_device_is_spoken_to_directly(text, clock):
     source = choose_source(text, clock=clock)
-    assert isinstance(source, SourceWithSettings)
-    assert isinstance(source.source, VideoSource)
-    with pytest.raises(SourceLost, match='/dev/v'):
+    assert isinstance(source, V4l2Source)
+    with pytest.raises(SourceLost, match=text):
         source.open()
     source.close()
 

@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 
-from facefusion_ros.cameras.controls import ControlError, Readback, SourceWithSettings
+from facefusion_ros.cameras.controls import Readback
 from facefusion_ros.cameras.exposure import Delays, Setting
-from facefusion_ros.cameras.source import Capture, PictureFormat
 
 
 @pytest.mark.parametrize('delays', [Delays(2, 1), Delays(1, 1), Delays(3, 2), Delays(0, 0)])
@@ -44,63 +42,3 @@ def test_frames_about_a_change_are_told_nothing_where_the_delays_may_be_wrong():
     assert all(map(math.isnan, exposures[11:13]))
     assert exposures[13:] == [0.02] * 7
     assert [gain for _, gain in told[5:]] == [1.0] * 15
-
-
-class FakeSource:
-    def __init__(self):
-        self.closed = False
-        self.captures = iter([Capture(number, dropped=int(number == 4)) for number in range(20)])
-
-    def open(self):
-        return PictureFormat(4, 4, 30.0)
-
-    def capture(self, out):  # noqa: ARG002 - as a source
-        return next(self.captures)
-
-    def close(self):
-        self.closed = True
-
-
-class FakeControl:
-    def __init__(self, refusals=()):
-        self.refusals = set(refusals)
-        self.closed = False
-        self.reads = 0
-
-    def open(self):
-        if 'open' in self.refusals:
-            raise ControlError('none')
-
-    def read(self):
-        self.reads += 1
-        if self.reads in self.refusals:
-            raise ControlError('gone')
-        return Setting(0.01 if self.reads < 4 else 0.02, 1.0)
-
-    def close(self):
-        self.closed = True
-
-
-def test_a_source_tells_what_its_controls_tell():
-    source, control = FakeSource(), FakeControl()
-    camera = SourceWithSettings(source, control)
-    assert camera.open().width == 4
-    out = np.empty((4, 4, 3), np.uint8)
-    captures = [camera.capture(out) for _ in range(12)]
-    assert [capture.stamp_ns for capture in captures] == list(range(12))
-    # Set by picture 3; the picture that was dropped after it has passed some of the time until that tells.
-    assert all(math.isnan(capture.exposure_s) for capture in captures[:6])
-    assert [capture.exposure_s for capture in captures[6:]] == [0.02] * 6
-    assert captures[6].gain == 1.0
-    camera.close()
-    assert source.closed
-    assert control.closed
-
-
-@pytest.mark.parametrize('refusals', [{'open'}, {3}])
-def test_a_source_without_such_controls_is_what_it_was(refusals):
-    camera = SourceWithSettings(FakeSource(), FakeControl(refusals))
-    camera.open()
-    captures = [camera.capture(np.empty((4, 4, 3), np.uint8)) for _ in range(8)]
-    assert [capture.stamp_ns for capture in captures] == list(range(8))
-    assert math.isnan(captures[-1].exposure_s)

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Illuminance
 from facefusion_ros import msg
 from facefusion_ros.app.launch import resolve
 from facefusion_ros.app.share import adopt_environment, launch_file
-from facefusion_ros.cameras import v4l2_controls
+from facefusion_ros.cameras import v4l2_device
 from facefusion_ros.faces.face import Face
 from facefusion_ros.nodes.camera_control import CameraControl
 from facefusion_ros.ros.messages import to_face_array, to_frame_ref, to_header
@@ -135,7 +135,7 @@ def test_the_metering_follows_faces(listener, start, frames, wait_until):
 
 def test_a_v4l2_camera_is_taken_over_and_given_back(listener, start, frames, wait_until, monkeypatch):
     kernel = fake.FakeKernel(fake.webcam(), '/dev/video9')
-    monkeypatch.setattr(v4l2_controls, '_Linux', lambda: kernel)
+    monkeypatch.setattr(v4l2_device, 'Linux', lambda: kernel)
     node = start(CameraControl, device='/dev/video9', unity_gain=16.0, mains='60', white_balance='scene')
     assert node.started
     assert (kernel.knobs[AUTO].value, kernel.knobs[PRIORITY].value) == (1, 0)
@@ -157,7 +157,7 @@ def test_a_v4l2_camera_is_taken_over_and_given_back(listener, start, frames, wai
 
 def test_a_camera_that_goes_is_told_and_taken_again(listener, start, frames, wait_until, monkeypatch):
     kernel = fake.FakeKernel(fake.webcam(), '/dev/video9')
-    monkeypatch.setattr(v4l2_controls, '_Linux', lambda: kernel)
+    monkeypatch.setattr(v4l2_device, 'Linux', lambda: kernel)
     node = start(CameraControl, device='/dev/video9')
     scene = Scene(listener, frames, wait_until, node)
     scene.show(0.5)
