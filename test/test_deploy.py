@@ -43,6 +43,7 @@ ARGUMENTS = {
     for file in ('pipeline', 'sensors')
     for argument in ET.parse(ROOT / 'launch' / f'{file}.launch.xml').getroot().findall('arg')
 }
+SOURCES = '\n'.join(file.read_text() for file in sorted((ROOT / 'facefusion_ros').rglob('*.py')))
 
 
 def fenced(kind):
@@ -340,6 +341,20 @@ def test_says_displays_that_there_are():
             assert re.fullmatch(r'web:([\d.]+:)?\d+', display)
 
 
+def test_says_parameters_that_there_are():
+    for block in fenced('yaml'):
+        for node, content in yaml.safe_load(block).items():
+            table = {parameter.name: parameter for parameter in NODES[node.removeprefix('/**/')].TABLE}
+            for name, value in content['ros__parameters'].items():
+                assert table[name].taken(value) == value
+                assert name not in ARGUMENTS, 'the argument of the launch file would win'
+    named = {parameter.name for node in NODES.values() for parameter in node.TABLE} | {each.name for each in WATCHDOG}
+    spoken = {'imu_rotation', 'imu_time_offset_s', 'imu_bias', 'imu_calibration', 'readout_s', 'detection_interval'}
+    spoken |= {'pool_slots', 'bus_hz', 'pixel_format', 'width', 'height', 'rate_hz', 'silent_s', 'start_s'}
+    assert spoken <= named
+    assert all(f'`{name}`' in HARDWARE for name in spoken)
+
+
 def test_says_the_addresses_that_the_drivers_use():
     chips = {**LIGHT_CHIPS, **MOTION_CHIPS}
     rows = re.findall(r'^\| [^|]+ \| `(\w+)` \| (0x\w+) \| (0x\w+)? ?\|$', HARDWARE, re.MULTILINE)
@@ -357,3 +372,14 @@ def test_says_how_much_shared_memory_pictures_take():
     for width, height, least, most in rows:
         sizes = pool_bytes(slots, int(width) * int(height) * 3)
         assert (float(least), float(most)) == tuple(round(size / 1e6, 1) for size in sizes)
+
+
+def test_quotes_what_the_program_says():
+    table = HARDWARE.split('| what it says | what to do |')[1].split('\n\n')[0]
+    quoted = [said for row in table.splitlines() for said in re.findall(r'^\| (?:restarts.*, )?`([^`]+)`', row)]
+    assert len(quoted) >= 12
+    program = re.sub(r"'\s*\n\s*f?'", '', SOURCES)
+    for said in quoted:
+        for part in filter(None, map(str.strip, said.split('…'))):
+            if part != 'oom-kill':
+                assert part in program or part in re.sub(r'\{[^{}]*\}', '', program), said
