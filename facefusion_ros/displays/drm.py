@@ -41,7 +41,7 @@ PATIENCE_S = 2.0
 BUFFERS = 3
 """One on the screen, one about to come, one to paint into: with two, painting would have to wait for the screen."""
 
-_PRIMARY, _CURSOR = 1, 2
+_CURSOR = 2
 _ELSEWHERE = 'use another display, such as web:8080'
 
 
@@ -149,8 +149,6 @@ class Lit:
     """What it was last chosen for how pictures come to the screen."""
     plane: Chain | None = None
     """As large as the picture, scaled by the card; used in place of ``screen`` where there is one."""
-    layer: Layer | None = None
-    """What ``plane`` is shown by."""
 
     @property
     def chains(self) -> list[Chain]:
@@ -191,7 +189,7 @@ class DrmScreen:
         self._kernel = kernel or kms.Linux()
         self._painter = Painter()
         self._numbers = count(1)
-        self._dropped = 0
+        self._dropped = self._missed = 0
         self._drawing = threading.Lock()
         """Held while a frame is painted, and while the buffers are exchanged for others; before ``_lock``."""
         self._lock = threading.Lock()
@@ -216,7 +214,7 @@ class DrmScreen:
     @property
     def dropped(self) -> int:
         """Frames that a newer one replaced before the screen took them, or that came while there was no screen."""
-        return self._dropped
+        return self._dropped + self._missed
 
     @property
     def mode(self) -> Mode | None:
@@ -235,8 +233,9 @@ class DrmScreen:
 
     def show(self, frame: Frame, original: Frame | None) -> None:  # noqa: ARG002 - the screen shows the result
         """Paint a frame of any encoding and ask for it; never waits for the screen."""
-        if not self._drawing.acquire(blocking=False):  # the mode is being set
-            self._leave_out(frame.info)
+        if not self._drawing.acquire(blocking=False):  # buffers are being exchanged, and that is not waited for
+            self._missed += 1
+            self._told(frame.info, None)
             return
         try:
             self._show(frame)
@@ -330,8 +329,8 @@ class DrmScreen:
         picture = frame.encoding, picture_size(frame)
         if picture != lit.picture:
             lit.picture = picture
-            if lit.plane and lit.layer:
-                self._leave_plane(lit, lit.plane, lit.layer)
+            if lit.plane:
+                self._leave_plane(lit, lit.plane)
             lit.plane = self._try_planes(lit, *picture)
         return lit.plane or lit.screen
 
@@ -358,26 +357,23 @@ class DrmScreen:
         for behind in lit.screen.buffers:
             behind.pixels[...] = 0
         lit.screen.places.clear()
-        lit.layer = layer = found
 
         def flip(fb: int, number: int) -> None:
-            card.commit({layer.id: _named(layer, {'FB_ID': fb, **placed})}, kms.NONBLOCK | kms.FLIP_EVENT, number)
+            card.commit(_showing(found, fb, placed), kms.NONBLOCK | kms.FLIP_EVENT, number)
 
         return Chain(buffers, flip)
 
-    def _leave_plane(self, lit: Lit, chain: Chain, layer: Layer) -> None:
+    def _leave_plane(self, lit: Lit, chain: Chain) -> None:
         """Go back to the buffers that are as large as the screen; raises OSError."""
-        lit.plane = lit.layer = None
+        lit.plane = None
         for info in [chain.ready and chain.ready[1], self._asked and self._asked.info]:
             if info:
                 self._leave_out(info)
         self._asked = None
         try:
             _set_mode(lit)
-            if layer.kind != _PRIMARY:  # that has its new picture already
-                lit.card.commit({layer.id: _named(layer, {'FB_ID': 0, 'CRTC_ID': 0})}, 0)
         finally:
-            for buffer in chain.buffers:
+            for buffer in chain.buffers:  # with these a plane goes dark that is not the CRTC's own
                 lit.card.destroy(buffer)
 
     # The screen.
@@ -604,14 +600,14 @@ def _layers(card: Card, crtc: int, bit: int) -> list[Layer]:
 def _takes(card: Card, layer: Layer, fb: int, placed: Mapping[str, int]) -> bool:
     """Ask the driver, without effect, whether a plane would show a frame buffer so."""
     try:
-        card.commit({layer.id: _named(layer, {'FB_ID': fb, **placed})}, kms.TEST_ONLY)
+        card.commit(_showing(layer, fb, placed), kms.TEST_ONLY)
     except OSError:
         return False
     return True
 
 
-def _named(layer: Layer, values: Mapping[str, int]) -> dict[int, int]:
-    return {layer.properties[name]: value for name, value in values.items()}
+def _showing(layer: Layer, fb: int, placed: Mapping[str, int]) -> dict[int, dict[int, int]]:
+    return {layer.id: {layer.properties[name]: value for name, value in {'FB_ID': fb, **placed}.items()}}
 
 
 def _placed(crtc: int, size: tuple[int, int], place: Region) -> dict[str, int]:

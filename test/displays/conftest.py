@@ -348,7 +348,7 @@ class SimulatedCard:
         wanted.name = self.PROPERTIES[wanted.prop_id - 1000].encode()
 
     def _create(self, wanted):
-        wanted.pitch = -(-wanted.width * wanted.bpp // 8 // 256) * 256
+        wanted.pitch = -(-wanted.width * wanted.bpp // 8 // 256) * 256 + 256
         wanted.size = -(-wanted.pitch * wanted.height // 4096) * 4096
         self._next += 1
         wanted.handle = self._next

@@ -117,7 +117,9 @@ def test_every_frame_is_told_of_once_and_those_shown_in_order(make_card, make_fr
     with opened(card, told, '@640x480') as screen:
         for step in steps:
             if step == 'show':
+                seen = card.picture()
                 screen.show(make_frame(next(numbers)), None)
+                assert np.array_equal(card.picture(), seen)  # nothing is painted where it is seen
             elif card.asked:
                 before = len(told.shown)
                 card.refresh()
@@ -239,6 +241,16 @@ def test_a_flip_that_never_comes_ends_in_a_new_mode(card, told, make_frame, wait
         assert told.shown == [1]
 
 
+def test_word_of_a_flip_from_before_means_nothing(card, told, make_frame):
+    with opened(card, told) as screen:
+        screen.show(make_frame(0), None)
+        screen._flipped(kms.Flip(number=77, time_ns=1))
+        assert told.all == []
+        card.refresh()
+        told.wait(1)
+        assert told.shown == [0]
+
+
 # Planes.
 
 
@@ -294,7 +306,7 @@ def test_nv12_is_converted_where_no_plane_takes_it(card, told, make_frame, how):
 
 
 def test_frames_may_change_between_plane_and_cpu(card, told, make_frame):
-    picture = cv2.blur(colourful(320, 180), (31, 31))
+    picture = cv2.blur(colourful(320, 240), (31, 31))
     whole = cv2.resize(picture, (1280, 720))
     frames = [nv12(replace(make_frame(0), pixels=picture)), replace(make_frame(1), pixels=whole)] * 3
     with opened(with_plane(card, kms.Format.NV12), told) as screen:
@@ -303,9 +315,10 @@ def test_frames_may_change_between_plane_and_cpu(card, told, make_frame):
             assert screen.scales == (frame.encoding is Encoding.NV12)
             wanted = whole
             if screen.scales:
-                wanted = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_YUV2BGR_NV12), (1280, 720))
+                wanted = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_YUV2BGR_NV12), (960, 720))
+                wanted = np.pad(wanted, ((0, 0), (160, 160), (0, 0)))
             assert np.abs(shown.astype(int) - wanted).max() <= 1
-            assert len(card.memory) == (6 if screen.scales else 3)
+            assert len(card.memory) == len(card.fbs) - 1 == (6 if screen.scales else 3)
     assert screen.dropped == 0
 
 

@@ -169,6 +169,24 @@ def screen(qemu, out):
     return look
 
 
+@pytest.fixture
+def text_console(modules, screen):
+    """Have the kernel's console on the screen, full of words: ``text_console()`` gives what it looks like."""
+
+    def write():
+        modules.load('bochs')
+        Path('/dev/tty0').write_text('\033[2J\033[H\033[?25l' + 'the console ' * 600)
+        before = screen()
+        for _ in range(100):  # the kernel copies what was written to the screen by and by
+            picture = screen()
+            if np.array_equal(picture, before) and (picture[600:] > 100).any():
+                return picture
+            before = picture
+        pytest.fail('the console does not come on the screen')
+
+    return write
+
+
 def _read_ppm(data):
     kind, width, height, most = data.split(maxsplit=4)[:4]
     assert (kind, most) == (b'P6', b'255')
