@@ -82,7 +82,7 @@ class UsbI2c:
         (_HOST_CONTROLLER / 'attach').write_text(f'{_PORT} {descriptor} {_DEVICE} {_FULL_SPEED}')
 
     def _serve(self, wire: socket.socket) -> None:
-        with wire.makefile('rb') as stream:
+        with wire.makefile('rb') as stream, suppress(ConnectionError):  # it ends when the kernel hangs up
             while True:
                 header = stream.read(48)
                 if len(header) < 48:

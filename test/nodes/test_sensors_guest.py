@@ -22,8 +22,8 @@ def test_two_sensors_on_one_bus(usb_bus, usb_i2c, launch, listener):
     bus = f'/dev/i2c-{usb_bus(motion, emulate_light_chip("bh1750", lambda _: LUX, lambda _: 5000.0))}'
     turns, lights = listener.hear(Imu, 'imu/data_raw'), listener.hear(Illuminance, 'illuminance')
     states = [listener.diagnostics(name) for name in ('gyro', 'ambient_light')]
-    nodes = [launch('gyro', bus=bus, rate_hz=100.0), launch('ambient_light', bus=bus)]
-    for given in (50, 3), (20, 2):
+    nodes = [launch('gyro', bus=bus, rate_hz=50.0), launch('ambient_light', bus=bus)]
+    for given in (20, 3), (10, 2):
         samples, readings = turns.more(given[0]), lights.more(given[1])
         np.testing.assert_allclose(
             np.mean([vector(sample.angular_velocity) for sample in samples], axis=0), OMEGA, atol=0.02
@@ -32,7 +32,7 @@ def test_two_sensors_on_one_bus(usb_bus, usb_i2c, launch, listener):
             np.mean([vector(sample.linear_acceleration) for sample in samples], axis=0), FORCE, atol=0.2
         )
         assert readings[-1].illuminance == pytest.approx(LUX, rel=0.02)
-        if given == (50, 3):
+        if given == (20, 3):
             usb_i2c.unplug()
             for state in states:
                 status = state.until(lambda status: status.level == DiagnosticStatus.ERROR)
