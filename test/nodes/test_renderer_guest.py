@@ -39,13 +39,7 @@ def test_what_the_pipeline_puts_out_is_on_the_screen(
     diagnostics.until(lambda status: status.level == DiagnosticStatus.OK, since=len(diagnostics.messages))
     STATUS.write_text('detect')
     timings.more(5)
-    # Without new frames, what is on the screen is the last one that was put out.
-    assert listener.transit('camera', 'deactivate')
-
-    def shows_the_last_one():
-        return np.array_equal(screen()[..., ::-1], picture_of(pictures.messages[-1]))
-
-    wait_until(shows_the_last_one, 'the last picture on the screen')
+    shows_the_last_picture(listener, pictures, screen, wait_until)
     cv2.imwrite(str(out / 'drm-pipeline.png'), screen()[..., ::-1])
     flips = [from_time(timing.header.stamp) + timing.end_ns[-1] for timing in timings.messages]
     assert (np.diff(flips) > 0).all()
@@ -59,5 +53,34 @@ def test_what_the_pipeline_puts_out_is_on_the_screen(
     assert np.array_equal(screen(), console)
 
 
-def picture_of(image):
-    return np.frombuffer(bytes(image.data), np.uint8).reshape(image.height, image.width, 3)
+def test_a_camera_s_picture_is_on_the_screen(text_console, modules, screen, launch, listener, wait_until, out):
+    """Two drivers of the kernel: vivid's test picture, by V4L2, on bochs's screen."""
+    text_console()
+    modules.load('vivid', n_devs=1, node_types=0x1)
+    timings, pictures = listener.hear(msg.FrameTiming, 'timing'), listener.hear(Image, 'output/image_raw')
+    device = str(next(Path('/dev').glob('video[0-9]*')))
+    pipeline = launch('pipeline', source=device, width=640, height=480, display='drm:Virtual-1@640x480')
+    try:
+        timings.wait(5)
+    finally:
+        (out / 'drm-camera.txt').write_text(pipeline.text)
+    shows_the_last_picture(listener, pictures, screen, wait_until)
+    shown = screen()
+    cv2.imwrite(str(out / 'drm-camera.png'), shown[..., ::-1])
+    # Its bars: white, yellow, cyan, green, magenta, red, blue, black.
+    bars = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
+    assert ((shown[400, 40::80] > 90) == bars).all()
+    assert pipeline.stop() == 0
+
+
+def shows_the_last_picture(listener, pictures, screen, wait_until):
+    """Stop the camera: what is on the screen is then the last picture that was put out, pixel by pixel."""
+    assert listener.transit('camera', 'deactivate')
+
+    def holds():
+        image = pictures.messages[-1]
+        assert image.encoding == 'bgr8'
+        picture = np.frombuffer(bytes(image.data), np.uint8).reshape(image.height, image.width, 3)
+        return np.array_equal(screen()[..., ::-1], picture)
+
+    wait_until(holds, 'the last picture on the screen')
