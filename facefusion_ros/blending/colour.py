@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facefusion_ros.blending.paste import Layer, compose, scaling
+from facefusion_ros.blending.paste import Layer, compose, largest_scale, scaling
 from facefusion_ros.blending.transfer import bounded, monge_kantorovich
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _RIM_BEGIN, _RIM_END = 0.22, 0.62
 """The rim: from the edge inwards as far as it is followed wholly, and as far as at all; fractions of the way to the
 middle."""
 _RIM_BLUR, _BRIDGE, _BRIDGE_SHARE = 0.33, 3.0, 0.1
-_MEAN_BLUR = 2.0
+_MEAN_BLUR = 0.8
 """Standard deviations, in samples, of what is followed and of what bridges the gaps, and the weight of the latter."""
 _OWN_CHROMA = 0.12
 """Difference of a tint along the rim, as a logarithm, beyond which it is the persona's own: jade meets skin as jade."""
@@ -96,15 +96,14 @@ def sample_face(
     height, width = view.shape[:2]
     region_from_sample = compose(image_from_patch, scaling(SAMPLES, size))
     region_from_sample[:, 2] -= corner
-    # Average before sampling: single pixels of a large face would bring its grain along.
-    pitch = float(np.linalg.norm(region_from_sample[:, :2], ord=2))
-    reduced = (max(1, round(width / pitch)), max(1, round(height / pitch)))
-    if pitch >= 2.0:
-        view = cv2.resize(view, reduced, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        fx, fy = reduced[0] / width, reduced[1] / height
-        shrink = np.array([[fx, 0.0, 0.5 * fx - 0.5], [0.0, fy, 0.5 * fy - 0.5]])
-        region_from_sample = compose(shrink, region_from_sample)
-        height, width = view.shape[:2]
+    # Average before sampling: single pixels of a large face would bring its grain along. By a whole number, which is
+    # quick; what is left over at the right and at the bottom is less than a sample.
+    factor = int(largest_scale(region_from_sample))
+    if factor >= 2 and min(height, width) >= factor:
+        height, width = height // factor, width // factor
+        whole = view[: height * factor, : width * factor]
+        view = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        region_from_sample = compose(scaling(factor, 1), region_from_sample)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(view, region_from_sample, (SAMPLES, SAMPLES), out, flags, cv2.BORDER_REPLICATE)
     corners = region_from_sample @ np.array(
@@ -143,8 +142,8 @@ def measure(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, sett
     and say nothing of the light, so the shading is fitted robustly (iteratively reweighted least squares with Cauchy's
     weights), and the weights it comes to serve for the rest.
     """
-    alpha = _reduced(layer.alpha, SAMPLES).astype(np.float32) * np.float32(1.0 / 255.0)
-    premultiplied = _reduced(layer.colour, SAMPLES).astype(np.float32)
+    alpha = _sampled(layer.alpha).astype(np.float32) * np.float32(1.0 / 255.0)
+    premultiplied = _sampled(layer.colour).astype(np.float32)
     whole = _Pair(face.astype(np.float32), premultiplied, alpha, (alpha >= 0.5) & seen)
     # The light as a whole is as well seen in a smaller picture.
     pair = whole.reduced()
@@ -225,6 +224,16 @@ _Picture = TypeVar('_Picture', NDArray[np.uint8], NDArray[np.float32])
 
 def _reduced(picture: _Picture, size: int) -> _Picture:
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _sampled(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make a picture of ``SAMPLES`` of a layer: first halved, which is far cheaper than an odd ratio."""
+    size = picture.shape[0]
+    if size % 2 == 0 and size >= 2 * SAMPLES:
+        size //= 2
+        picture = _reduced(picture, size)
+    how = cv2.INTER_AREA if size >= 2 * SAMPLES else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (SAMPLES, SAMPLES), interpolation=how), np.uint8)
 
 
 def _central(alpha: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -67,6 +67,12 @@ def scaling(new_size: int, size: int) -> NDArray[np.float64]:
     return np.array([[factor, 0.0, 0.5 * factor - 0.5], [0.0, factor, 0.5 * factor - 0.5]])
 
 
+def largest_scale(affine: NDArray[np.float64]) -> float:
+    """Factor by which an affine map (2, 3) lengthens most: the larger singular value of its linear part."""
+    (a, b), (c, d) = affine[:, :2].tolist()
+    return 0.5 * (math.hypot(a + d, b - c) + math.hypot(a - d, b + c))
+
+
 def region_of(image_from_patch: NDArray[np.float64], size: int, width: int, height: int) -> Region | None:
     """Pixels of a width x height picture which a (size, size) patch can change; None where there are none."""
     if not np.isfinite(image_from_patch).all():
@@ -87,7 +93,7 @@ def layer_size(image_from_patch: NDArray[np.float64], size: int) -> int:
 
     Steps of a few pixels, so that the memory is the same while a face comes slowly nearer.
     """
-    scale = float(np.linalg.norm(image_from_patch[:, :2], ord=2))
+    scale = largest_scale(image_from_patch)
     wanted = math.ceil(size * scale / _MIP_STEP_PX) * _MIP_STEP_PX
     return min(size, max(wanted, _MIP_STEP_PX))
 
@@ -152,20 +158,30 @@ def _reduced(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np
 def contrast(layer: Layer, stretch: NDArray[np.float64], mean: NDArray[np.float64], scratch: Scratch) -> None:
     """Map the differences of a layer's colours from the mean, (3,) BGR, by a (3, 3) matrix."""
     size = layer.colour.shape[0]
-    alphas, shift = scratch.take('layer alphas', size, size, 3), scratch.take('shift', size, size, 3).view(np.int8)
+    alphas, shift = scratch.take('layer alphas', size, size, 3), scratch.take('shift', size, size, 3)
     offset = mean - stretch @ mean
     # What is added before must not overflow, nor what is added after: so darkening goes first, brightening last.
     first = float(offset.mean()) < 0.0
-    constant = np.linalg.solve(stretch, offset) if first else offset
-    # Of a premultiplied colour, the constant part is premultiplied too.
-    table = np.rint(np.arange(256)[:, None] / 255.0 * constant).clip(-128, 127).astype(np.int8)
+    constant = np.asarray(np.linalg.solve(stretch, offset) if first else offset, np.float64)
     cv2.cvtColor(layer.alpha, cv2.COLOR_GRAY2BGR, dst=alphas)
-    cv2.LUT(alphas, table.reshape(1, 256, 3), dst=shift)
     if first:
-        cv2.add(layer.colour, shift, dst=layer.colour, dtype=cv2.CV_8U)
+        _shift(layer.colour, alphas, constant, shift)
     cv2.transform(layer.colour, stretch, dst=layer.colour)
     if not first:
-        cv2.add(layer.colour, shift, dst=layer.colour, dtype=cv2.CV_8U)
+        _shift(layer.colour, alphas, constant, shift)
+
+
+def _shift(
+    colour: NDArray[np.uint8], alphas: NDArray[np.uint8], constant: NDArray[np.float64], part: NDArray[np.uint8]
+) -> None:
+    """Add a constant (3,), premultiplied as the colour is; part is of the colour's shape, to work in."""
+    share = np.append(constant / 255.0, 0.0)  # OpenCV's scalars have four numbers
+    if (constant > 0.0).any():
+        cv2.multiply(alphas, np.maximum(share, 0.0), dst=part)
+        cv2.add(colour, part, dst=colour)
+    if (constant < 0.0).any():
+        cv2.multiply(alphas, np.maximum(-share, 0.0), dst=part)
+        cv2.subtract(colour, part, dst=colour)
 
 
 def tint(layer: Layer, gains: NDArray[np.float32], scratch: Scratch) -> None:
@@ -194,10 +210,16 @@ def warp(layer: Layer, region: Region, image_from_patch: NDArray[np.float64], sc
     left, top, width, height = region
     region_from_layer = compose(image_from_patch, layer.patch_from_layer)
     region_from_layer[:, 2] -= (left, top)
-    colour, alpha = scratch.take('warped', height, width, 3), scratch.take('warped alpha', height, width)
+    size = layer.alpha.shape[0]
+    # Four channels at once: one and three take nearly twice as long.
+    whole, warped = scratch.take('layer', size, size, 4), scratch.take('warped', height, width, 4)
+    cv2.cvtColor(layer.colour, cv2.COLOR_BGR2BGRA, dst=whole)
+    cv2.insertChannel(layer.alpha, whole, 3)
+    cv2.warpAffine(whole, region_from_layer, (width, height), dst=warped, borderMode=cv2.BORDER_CONSTANT)
+    colour, alpha = scratch.take('warped colour', height, width, 3), scratch.take('warped alpha', height, width)
     alphas = scratch.take('warped alphas', height, width, 3)
-    cv2.warpAffine(layer.colour, region_from_layer, (width, height), dst=colour, borderMode=cv2.BORDER_CONSTANT)
-    cv2.warpAffine(layer.alpha, region_from_layer, (width, height), dst=alpha, borderMode=cv2.BORDER_CONSTANT)
+    cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR, dst=colour)
+    cv2.extractChannel(warped, 3, alpha)
     cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR, dst=alphas)
     return Warped(colour, alphas)
 
