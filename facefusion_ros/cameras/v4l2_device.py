@@ -114,11 +114,11 @@ class V4l2Device:
                 try:
                     self._descriptor = self._kernel.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
                 except OSError as error:  # noqa: PERF203 - at most three names
-                    failed = error
+                    number = error.errno or errno.EIO
                 else:
                     self._stable = self._stable or stable_names(path, self._devices)
                     return
-        raise self._failed('open', failed) from failed
+        raise self._failed('open', number)
 
     def close(self) -> None:
         """Close the device; may be called twice."""
@@ -132,28 +132,29 @@ class V4l2Device:
         """Whether it is open."""
         return self._descriptor is not None
 
-    def ioctl(self, request: int, argument: Argument, what: str) -> None:
-        """Ask the driver; raises DeviceError, in which ``what`` names the thing that was asked for."""
+    def ask(self, request: int, argument: Argument) -> int:
+        """Ask the driver: 0, or the number of its refusal. Raises DeviceError where the device is closed."""
         with self._lock:
             if self._descriptor is None:
                 raise DeviceError(f'{self.path} is closed: open it to use it')
             try:
                 self._kernel.ioctl(self._descriptor, request, argument)
             except OSError as error:
-                failed = error
-            else:
-                return
-        raise self._failed(what, failed) from failed
+                return error.errno or errno.EIO
+            return 0
+
+    def ioctl(self, request: int, argument: Argument, what: str) -> None:
+        """Ask the driver; raises DeviceError, in which ``what`` names the thing that was asked for."""
+        number = self.ask(request, argument)
+        if number:
+            raise self._failed(what, number)
 
     def has(self, request: int, argument: Argument, *, lacking: tuple[int, ...] = (errno.ENOTTY, errno.EINVAL)) -> bool:
         """Ask the driver for what it may not have: False where it says so; raises DeviceError."""
-        try:
-            self.ioctl(request, argument, hex(request))
-        except DeviceError as error:
-            if error.errno in lacking:
-                return False
-            raise
-        return True
+        number = self.ask(request, argument)
+        if number and number not in lacking:
+            raise self._failed(hex(request), number)
+        return not number
 
     def map(self, length: int, offset: int) -> mmap.mmap:
         """Map memory of the device; raises DeviceError."""
@@ -162,7 +163,7 @@ class V4l2Device:
         try:
             return self._kernel.map(self._descriptor, length, offset)
         except OSError as error:
-            raise self._failed('memory', error) from error
+            raise self._failed('memory', error.errno or errno.EIO) from error
 
     def poll(self, wake: int, timeout_s: float) -> tuple[int, bool]:
         """Wait as ``Kernel.poll``; raises DeviceError."""
@@ -172,14 +173,14 @@ class V4l2Device:
 
     def gone(self) -> DeviceError:
         """Return the error of a device that is not there any more."""
-        return self._failed('', OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
+        return self._failed('', errno.ENODEV)
 
-    def _failed(self, what: str, error: OSError) -> DeviceError:
-        return DeviceError(self._said(what, error), error.errno)
+    def _failed(self, what: str, number: int) -> DeviceError:
+        return DeviceError(self._said(what, number), number)
 
-    def _said(self, what: str, error: OSError) -> str:
+    def _said(self, what: str, number: int) -> str:
         path = self.path
-        if error.errno in (errno.ENOENT, errno.ENXIO):
+        if number in (errno.ENOENT, errno.ENXIO):
             if self._stable:
                 return f'the camera {path} has gone away: plug it in again ({self._stable[0]})'
             present = [
@@ -189,21 +190,21 @@ class V4l2Device:
             ]
             among = f'there are {", ".join(present)}' if present else 'plug the camera in, or load its driver'
             return f'there is no camera {path}: {among}'
-        if error.errno == errno.ENODEV:
+        if number == errno.ENODEV:
             return f'the camera {path} has gone away: plug it in again'
-        if error.errno in (errno.EACCES, errno.EPERM) and what == 'open':
+        if number in (errno.EACCES, errno.EPERM) and what == 'open':
             return (
                 f"no permission to use {path}: 'sudo usermod -aG {_group(path)} $USER' and log in again, "
                 'or run as that group'
             )
-        if error.errno == errno.ENOTTY:
+        if number == errno.ENOTTY:
             return f'{path} is no camera: give /dev/videoN or /dev/v4l-subdevN'
-        if error.errno == errno.EBUSY:
+        if number == errno.EBUSY:
             programs = ' and '.join(holders(path)) or 'the other program that uses the camera'
             return f'{path} is busy, {what} cannot be used: end {programs}'
-        if error.errno in (errno.EACCES, errno.EINVAL, errno.ERANGE):
-            return f'{path} refuses to use {what} so ({error.strerror}): is another control in charge of it?'
-        return f'{what} of {path} failed ({error.strerror}): look into dmesg'
+        if number in (errno.EACCES, errno.EINVAL, errno.ERANGE):
+            return f'{path} refuses to use {what} so ({os.strerror(number)}): is another control in charge of it?'
+        return f'{what} of {path} failed ({os.strerror(number)}): look into dmesg'
 
 
 def stable_names(path: str, devices: Path = DEVICES) -> tuple[str, ...]:

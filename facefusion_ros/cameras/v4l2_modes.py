@@ -178,6 +178,8 @@ class Modes:
         pix = self._pix(form)
         pix.width, pix.height = chosen.size
         pix.pixelformat, pix.field = _number(chosen.code), uapi.FIELD_NONE
+        for rows in (pix,) if isinstance(pix, uapi.PixFormat) else pix.plane_fmt:
+            rows.bytesperline = rows.sizeimage = 0  # or the padding of the format before would stay
         self._device.ioctl(uapi.VIDIOC_S_FMT, form, f'{chosen.code} of {_size(chosen.size)}')
         rate_hz = self._set_rate(chosen, wanted.rate_hz)
         mode = self._mode(form, rate_hz)

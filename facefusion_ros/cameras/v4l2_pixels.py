@@ -106,7 +106,8 @@ def _rows(buffer: Picture, rows: int, stride: int, length: int) -> Picture:
     """Return (rows, length) bytes, of which a row begins every ``stride``; raises Spoilt where there are too few."""
     if len(buffer) < (rows - 1) * stride + length:
         raise Spoilt
-    return np.lib.stride_tricks.as_strided(buffer, (rows, length), (stride, 1))
+    laid: Picture = np.ndarray((rows, length), np.uint8, buffer, strides=(stride, 1))
+    return laid
 
 
 _EXPANDED: Final = np.clip(np.rint((np.arange(256) - 16.0) * (255.0 / 219.0)), 0, 255).astype(np.uint8)[None]

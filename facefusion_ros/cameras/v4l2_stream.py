@@ -126,12 +126,8 @@ class Stream:
         passed = 0
         while True:
             buffer = self._buffer(0)
-            try:
-                self._device.ioctl(uapi.VIDIOC_DQBUF, buffer, 'pictures')
-            except DeviceError as error:
-                if error.errno == errno.EAGAIN:
-                    return newest, passed
-                raise
+            if not self._device.has(uapi.VIDIOC_DQBUF, buffer, lacking=(errno.EAGAIN,)):
+                return newest, passed
             if buffer.flags & uapi.BUF_FLAG_ERROR:
                 self._spoilt += 1
                 self._queue(buffer.index)

@@ -1,6 +1,7 @@
 """Capture from a V4L2 device, on one at the seam of the kernel's calls: memory and waiting are real."""
 
 import errno
+import gc
 import importlib.util
 import itertools
 import math
@@ -504,6 +505,23 @@ def test_no_permission_tells_whose_it_would_take(film):
     device.open_refusal = errno.EACCES
     with pytest.raises(SourceLost, match=r"no permission to use /dev/video9: 'sudo usermod -aG video \$USER'"):
         film(device)
+
+
+def test_a_closed_source_holds_nothing_of_the_device(film):
+    """Not even until the next collection of garbage: who pulls a module, or films next, need not wait for that."""
+    device = camera('NV12')
+    source, _ = film(device)
+    gc.disable()
+    try:
+        for _ in range(6):
+            device.film(*bars('NV12'))
+            source.capture(picture())
+        source.close()
+        maps = Path('/proc/self/maps').read_text()
+        inode = os.fstat(device.memory).st_ino
+        assert not [line for line in maps.splitlines() if 'memfd:camera' in line and line.split()[4] == str(inode)]
+    finally:
+        gc.enable()
 
 
 def test_close_ends_a_waiting_capture(film):
