@@ -328,9 +328,6 @@ def test_says_arguments_that_there_are():
     assert {name for name, _ in assignments()} <= ARGUMENTS
 
 
-NOT_YET = '**this version does not take `csi://` yet**'
-
-
 def taken(source):
     try:
         choose_source(source, clock=lambda: 0)
@@ -342,8 +339,7 @@ def taken(source):
 def test_says_cameras_and_chips_that_there_are():
     sources = {value for name, value in assignments() if name == 'source' and value not in {'', 'sim'}}
     assert {'csi://0', '/dev/v4l/camera'} <= sources
-    assert all(taken(source) for source in sources if not source.startswith('csi://'))
-    assert taken('csi://0') == (NOT_YET not in HARDWARE), 'once csi:// is taken, docs/hardware.md has to say so'
+    assert all(taken(source) for source in sources)
     assert {value for name, value in assignments() if name.endswith('_access')} <= {'', 'i2c', 'iio'}
 
 

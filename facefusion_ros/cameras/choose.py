@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facefusion_ros.cameras.gstreamer import CSI, PREFIX, GstSource
 from facefusion_ros.cameras.v4l2 import V4l2Source
 from facefusion_ros.cameras.video import STREAM_SCHEMES, VideoSource
 from facefusion_ros.errors import FacefusionError
@@ -33,17 +34,23 @@ def choose_source(
     intrinsics: Intrinsics | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Source:
-    """Make the source that the text names: /dev/videoN, the URL of a stream, or the path of a video file.
+    """Make the source that the text names.
 
-    Nothing is opened yet; the other arguments are those of V4l2Source and VideoSource. Simulated sources are made by
-    the camera node, since this room does not know the simulated world. Raises UnknownSource, and SourceLost for a pixel
-    format that cannot be read.
+    /dev/videoN, csi://0, ``gst:`` and a GStreamer pipeline or an RTSP URL, the URL of a stream, or the path of a video
+    file. Nothing is opened yet; the other arguments are those of V4l2Source, GstSource and VideoSource. Simulated
+    sources are made by the camera node, since this room does not know the simulated world. Raises UnknownSource, and
+    SourceLost for a pixel format that cannot be read.
     """
     text = text.strip()
     scheme, separator, _ = text.partition('://')
-    accepted = f'use /dev/videoN, the path of a video file, or a URL of {", ".join(sorted(STREAM_SCHEMES))}'
+    schemes = ', '.join(sorted({'csi', *STREAM_SCHEMES}))
+    accepted = f'use /dev/videoN, the path of a video file, gst: and a GStreamer pipeline, or a URL of {schemes}'
     if not text:
         raise UnknownSource(f'no camera source is given: {accepted}')
+    if text.startswith((PREFIX, CSI)):
+        return GstSource(
+            text, clock=clock, realtime=realtime, loop=loop, size=size, rate_hz=rate_hz, intrinsics=intrinsics
+        )
     if separator and scheme not in STREAM_SCHEMES:
         raise UnknownSource(f'a camera source cannot begin with {scheme}://: {accepted}')
     if re.fullmatch(r'\d+', text):

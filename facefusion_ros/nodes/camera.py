@@ -44,7 +44,11 @@ class Camera(StageNode):
     NAME = 'camera'
     TABLE = (
         Parameter(
-            'source', SIM, "Where frames come from: 'sim', a video file, a stream's URL, or /dev/videoN", fixed=True
+            'source',
+            SIM,
+            "Where frames come from: 'sim', /dev/videoN, csi://0, gst: and a GStreamer pipeline, a video file, "
+            "or a stream's URL",
+            fixed=True,
         ),
         Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera', fixed=True),
         Parameter('calibration', '', "Path of the camera's calibration YAML; empty for the source's own", fixed=True),
@@ -68,7 +72,7 @@ class Camera(StageNode):
         Parameter(
             'rate_hz',
             0.0,
-            'Rate that is asked of a camera at /dev/videoN; 0 for its own',
+            'Rate that is asked of a camera at /dev/videoN or csi://N; 0 for its own',
             'Hz',
             0.0,
             1000.0,

@@ -1,6 +1,7 @@
 import pytest
 
 from facefusion_ros.cameras.choose import UnknownSource, choose_source
+from facefusion_ros.cameras.gstreamer import GstSource
 from facefusion_ros.cameras.source import SourceLost
 from facefusion_ros.cameras.v4l2 import V4l2Source
 from facefusion_ros.cameras.video import VideoSource
@@ -13,6 +14,11 @@ def test_a_device_is_spoken_to_directly(text, clock):
     with pytest.raises(SourceLost, match=text):
         source.open()
     source.close()
+
+
+@pytest.mark.parametrize('text', ['csi://0', 'gst:rtsp://camera/1', 'gst:videotestsrc ! identity'])
+def test_a_pipeline_is_gstreamers(text, clock):
+    assert isinstance(choose_source(text, clock=clock), GstSource)
 
 
 @pytest.mark.parametrize('text', ['films/a.mp4', '~/a.mp4', 'rtsp://camera/1', ' tcp://127.0.0.1:9 '])
