@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 STANDARD_GRAVITY = 9.80665
 
 _SPARE_FRAMES = 3
+_LATE_PERIODS = 2
+"""Without a sample, after which it is asked whether the chip has reset itself."""
 _STALLED_PERIODS = 20
 _HURRIED = 0.4
 """Periods between reads while the beat is learned."""
@@ -461,7 +463,11 @@ class MotionChip(ABC):
         )
 
     def _check_stalled(self, now_ns: int) -> None:
-        if 0 <= now_ns - self._filled_ns < _STALLED_PERIODS * self._nominal_s * 1e9:
+        periods = (now_ns - self._filled_ns) * 1e-9 / self._nominal_s
+        if 0.0 <= periods < _LATE_PERIODS:
+            return
+        if 0.0 <= periods < _STALLED_PERIODS:
+            self._check(next(iter(self.plan.registers)))
             return
         for register in self.plan.registers:
             self._check(register)

@@ -23,7 +23,7 @@ Reading = TypeVar('Reading')
 _log = logging.getLogger(__name__)
 
 _DOUBTS_BEFORE_RESTART = 3
-_FIRST_PAUSE_S = 0.1
+_FIRST_PAUSE_S = 0.0125
 _LONGEST_PAUSE_S = 0.2
 
 
@@ -59,8 +59,8 @@ class SamplingLoop(Generic[Reading]):
     """Starts a chip, reads it, and starts it again when it fails.
 
     One state machine for all chips: a chip that runs is read every ``chip.period_s``; an error's remedy says whether
-    it is simply read again or started again, after pauses that double up to 0.2 s until a reading comes; so it is back
-    within a second of the end of whatever it was.
+    it is simply read again or started again, at once, then after pauses that double up to 0.2 s until a reading comes;
+    so it is back within a second of the end of whatever it was.
 
     :param chip: the chip; from ``start`` to ``stop`` only the loop's thread touches it.
     :param deliver: called in the loop's thread with the readings of one read, oldest first, never with none.

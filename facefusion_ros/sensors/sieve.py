@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -16,9 +17,18 @@ FROZEN = 24
 
 _DEVIATIONS = 6.0
 _FORGET = 1.0 / 16.0
-_FIRST_SPREAD = 5.0
+_FIRST_SPREAD = 0.5
+"""Of the least deviation that may be a jump: three of it are let through until there is a better number."""
 _LARGEST_LESSON = 2.0
 _MOST_APART = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[Kept]):
+    values: NDArray[np.float64]
+    sample: Kept
+    deviation: NDArray[np.float64] | None
+    """From what was expected after those that were believed by then; None where nothing was expected."""
 
 
 class Sieve(Generic[Kept]):
@@ -39,7 +49,7 @@ class Sieve(Generic[Kept]):
         self.dropped = 0
         """Samples that were not believed."""
         self._believed: list[NDArray[np.float64]] = []
-        self._held: list[tuple[NDArray[np.float64], Kept]] = []
+        self._held: list[_Held[Kept]] = []
         self._apart = 0
         self._equal = 0
 
@@ -56,24 +66,25 @@ class Sieve(Generic[Kept]):
 
     def take(self, values: NDArray[np.float64], sample: Kept) -> list[Kept]:
         """Take the next sample and its (n,) values; return those that are to be believed by now, oldest first."""
-        last = self._held[-1][0] if self._held else self._believed[-1] if self._believed else None
+        last = self._held[-1].values if self._held else self._believed[-1] if self._believed else None
         if last is not None and np.array_equal(values, last):
             self._equal += 1
-            self._held.append((values, sample))
+            self._held.append(_Held(values, sample, None))
             return []
         if self.frozen:
             self._drop_held()
         self._equal = 0
-        if self._goes_on(values):
+        deviation = self._deviation(values)
+        if deviation is not None and bool(np.all(np.abs(deviation) <= self._limit)):
             if self._apart:
                 self._drop_held()
-            self._held.append((values, sample))
+            self._held.append(_Held(values, sample, deviation))
             return self._believe_held()
-        agrees = self._apart > 0 and bool(np.all(np.abs(values - self._held[-1][0]) <= self._limit))
+        agrees = self._apart > 0 and bool(np.all(np.abs(values - self._held[-1].values) <= self._limit))
         if agrees:  # with the last, and not with any before that
             self.dropped += len(self._held) - 1
             del self._held[:-1]
-        self._held.append((values, sample))
+        self._held.append(_Held(values, sample, deviation))
         self._apart += 1
         return self._believe_held() if agrees or self._apart == _MOST_APART else []
 
@@ -81,23 +92,22 @@ class Sieve(Generic[Kept]):
     def _limit(self) -> NDArray[np.float64]:
         return np.asarray(np.maximum(self._least, _DEVIATIONS * np.sqrt(self._spread)))
 
-    def _goes_on(self, values: NDArray[np.float64]) -> bool:
-        """Whether a sample continues those that are believed; learns how nearly samples do."""
+    def _deviation(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return by how much, a sample, a new one deviates from what follows from those that are believed."""
         if not self._believed:
-            return False
+            return None
         gone = 1.0 + len(self._held)
-        deviation = values - self._believed[-1]
-        if len(self._believed) > 1 and not self._held:
-            deviation = deviation - (self._believed[-1] - self._believed[-2])
-        limit = self._limit
-        goes_on = bool(np.all(np.abs(deviation) <= gone * limit))
-        lesson = np.minimum(np.abs(deviation) / gone, _LARGEST_LESSON * limit)
-        self._spread += _FORGET * (np.square(lesson) - self._spread)
-        return goes_on
+        change = (values - self._believed[-1]) / gone
+        return change - (self._believed[-1] - self._believed[-2]) if len(self._believed) > 1 else change
 
     def _believe_held(self) -> list[Kept]:
-        given = [sample for _, sample in self._held]
-        self._believed = (self._believed + [values for values, _ in self._held])[-2:]
+        """Give the samples that were held, and learn from them, but from no others, how nearly samples go on."""
+        for held in self._held:
+            if held.deviation is not None:
+                lesson = np.minimum(np.abs(held.deviation), _LARGEST_LESSON * self._limit)
+                self._spread += _FORGET * (np.square(lesson) - self._spread)
+        given = [held.sample for held in self._held]
+        self._believed = (self._believed + [held.values for held in self._held])[-2:]
         self._held.clear()
         self._apart = 0
         return given

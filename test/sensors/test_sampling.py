@@ -139,7 +139,7 @@ def test_a_single_doubt_is_no_restart_and_a_third_in_a_row_is():
         pauses.append(loop.step())
     assert got == [[1], [2], [3]]
     assert chip.starts == 2
-    assert pauses == [0.01] * 7 + [0.1] + [0.01] * 2
+    assert pauses == [0.01] * 7 + [0.0125] + [0.01] * 2
     assert loop.counters.recoveries == 2
 
 
@@ -158,8 +158,8 @@ def test_pauses_double_up_to_a_fifth_of_a_second_until_a_reading_comes():
     pauses = []
     while chip.script:
         pauses.append(loop.step())
-    assert pauses[:8] == pytest.approx([0.1] + [0.2] * 7)
-    assert pauses[8:] == pytest.approx([0.01, 0.2, 0.01, 0.2, 0.01, 0.01, 0.1, 0.01, 0.01])
+    assert pauses[:8] == pytest.approx([0.0125, 0.025, 0.05, 0.1] + [0.2] * 4)
+    assert pauses[8:] == pytest.approx([0.01, 0.2, 0.01, 0.2, 0.01, 0.01, 0.0125, 0.01, 0.01])
 
 
 def test_a_wrong_chip_is_failed_and_still_tried_now_and_then():

@@ -86,3 +86,15 @@ def test_after_a_gap_one_sample_has_to_be_borne_out_by_another():
     assert sieve.take(values[0] + 3.0, 100) == []
     assert sieve.take(values[1], 101) == []
     assert sieve.take(values[2], 102) == [101, 102]
+
+
+@pytest.mark.parametrize('first', [5, 60])
+def test_slips_do_not_open_the_way_for_the_next(first):
+    """Slips that are dropped teach nothing, however many: each that follows is a smaller one."""
+    values = stream(lambda t: [math.sin(3.0 * t), 0.3, -0.1])
+    slips = range(first, first + 60, 6)
+    for at, size in zip(slips, np.geomspace(8.0, 0.12, len(slips)), strict=True):
+        values[at, 1] += size
+    given_, sieve = through(values)
+    assert set(given_) == set(range(400)) - set(slips)
+    assert sieve.dropped == len(slips)
