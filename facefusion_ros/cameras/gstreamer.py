@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from facefusion_ros.cameras.bgr import LayoutUnknown, ToBgr, divides
 from facefusion_ros.cameras.calibration import at_size
 from facefusion_ros.cameras.gst_library import GstFailure, GstMissing, Pipeline, gst
-from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost
+from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,10 +158,7 @@ class GstSource:
                 raise self._lost(_cure(failure)) from failure
             except LayoutUnknown as error:
                 raise self._lost(str(error)) from error
-        # Frames are looked up by their stamps: no two may have the same. A clock that was set back is followed.
-        if self._last_stamp_ns - _NS < stamp_ns <= self._last_stamp_ns:
-            stamp_ns = self._last_stamp_ns + 1
-        self._last_stamp_ns = stamp_ns
+        self._last_stamp_ns = stamp_ns = distinct(stamp_ns, self._last_stamp_ns)
         return Capture(stamp_ns, dropped=dropped)
 
     def close(self) -> None:

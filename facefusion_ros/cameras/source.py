@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from facefusion_ros.errors import FacefusionError
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.frames.intrinsics import Intrinsics
+
+
+_NS: Final = 1_000_000_000
 
 
 class SourceLost(FacefusionError):
@@ -33,6 +36,8 @@ class Capture:
     gain: float = math.nan
     dropped: int = 0
     """Pictures passed over since the one before, because a newer one had come."""
+    frame_id: str = ''
+    """Optical frame of the camera, where the source names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +65,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the device; a waiting ``capture`` returns or raises soon. May be called twice."""
+
+
+def distinct(stamp_ns: int, last_ns: int) -> int:
+    """Return the stamp, or one that follows the last: frames are looked up by their stamps, no two may have the same.
+
+    A clock that was set back by a second or more is followed.
+    """
+    return last_ns + 1 if last_ns - _NS < stamp_ns <= last_ns else stamp_ns

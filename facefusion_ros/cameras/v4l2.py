@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from facefusion_ros.cameras import v4l2_uapi as uapi
 from facefusion_ros.cameras.calibration import at_size
 from facefusion_ros.cameras.controls import ControlError, Readback
-from facefusion_ros.cameras.source import Capture, PictureFormat, SourceLost
+from facefusion_ros.cameras.source import Capture, PictureFormat, SourceLost, distinct
 from facefusion_ros.cameras.v4l2_controls import V4l2ExposureControl
 from facefusion_ros.cameras.v4l2_device import DeviceError, V4l2Device, abilities, capture_nodes
 from facefusion_ros.cameras.v4l2_modes import Modes, Wanted, canonical
@@ -247,8 +247,5 @@ class V4l2Source:
             age_ns = 0
         half_ns = round(0.5e9 * exposure_s) if exposure_s > 0.0 else 0
         stamp_ns = now_ns - max(0, age_ns) + (half_ns if filled.begun else -half_ns)
-        # Frames are looked up by their stamps: no two may have the same. A clock that was set back is followed.
-        if self._last_stamp_ns - _NS < stamp_ns <= self._last_stamp_ns:
-            stamp_ns = self._last_stamp_ns + 1
-        self._last_stamp_ns = stamp_ns
+        self._last_stamp_ns = stamp_ns = distinct(stamp_ns, self._last_stamp_ns)
         return stamp_ns

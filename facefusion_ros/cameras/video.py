@@ -17,7 +17,7 @@ from facefusion_ros.cameras.calibration import at_size
 from facefusion_ros.cameras.live import NewestPicture
 from facefusion_ros.cameras.pace import Pace
 from facefusion_ros.cameras.reformat import Reformat
-from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost
+from facefusion_ros.cameras.source import Capture, PictureFormat, SourceEnded, SourceLost, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -118,10 +118,7 @@ class VideoSource:
         else:
             picture, stamp_ns, dropped = (*self._next_of_file(), 0)
         self._reformat(picture, out)
-        # Frames are looked up by their stamps: no two may have the same. A clock that was set back is followed.
-        if self._last_stamp_ns - _NS < stamp_ns <= self._last_stamp_ns:
-            stamp_ns = self._last_stamp_ns + 1
-        self._last_stamp_ns = stamp_ns
+        self._last_stamp_ns = stamp_ns = distinct(stamp_ns, self._last_stamp_ns)
         return Capture(stamp_ns, dropped=dropped)
 
     def close(self) -> None:

@@ -84,6 +84,60 @@ def test_other_encodings_become_bgr(pixels, padding):
     np.testing.assert_array_equal(from_image(message_of(grey, 'mono8', padding=padding)), np.repeat(grey, 3, axis=2))
 
 
+GREENISH = (110, 90, 101)  # Y, U, V
+SEEN = (33, 146, 66)  # BGR of that: ITU-R BT.601, 8 bits, luma from 16
+
+
+@pytest.mark.parametrize('padding', [0, 2, 7])
+@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21'])
+def test_pictures_of_luma_and_chroma_become_bgr(encoding, padding):
+    y, u, v = GREENISH
+    luma = np.full((6, 8, 1), y, np.uint8)
+    chroma = np.full((6, 8, 1), u, np.uint8)
+    chroma[:, 1::2] = v
+    stored = {
+        'yuv422': np.dstack([chroma, luma]),
+        'uyvy': np.dstack([chroma, luma]),
+        'yuv422_yuy2': np.dstack([luma, chroma]),
+        'yuyv': np.dstack([luma, chroma]),
+        'nv12': np.vstack([luma, chroma[:3]]),
+        'nv21': np.vstack([luma, chroma[:3, ::-1]]),
+    }[encoding]
+    message = message_of(stored, encoding, padding=padding)
+    message.height = 6
+    picture = from_image(message)
+    assert picture.shape == (6, 8, 3)
+    assert np.abs(picture.astype(int) - SEEN).max() <= 2
+    del message.data[-padding - 1 :]
+    with pytest.raises(FacefusionError, match=f'8x6 {encoding} holds .* too few'):
+        from_image(message)
+
+
+@pytest.mark.parametrize('big', [False, True])
+@pytest.mark.parametrize('padding', [0, 3])
+def test_sixteen_bits_are_read_in_their_order(big, padding):
+    values = np.array([[0, 300, 65535], [256 * 77, 256 * 150, 256 * 200]], '>u2' if big else '<u2')
+    message = message_of(values.view(np.uint8).reshape(2, 3, 2), 'mono16', padding=padding)
+    message.is_bigendian = int(big)
+    assert from_image(message)[..., 1].tolist() == [[0, 1, 255], [77, 150, 200]]
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+def test_bayer_patterns_become_colours(pattern, bits):
+    levels = {'r': 200, 'g': 100, 'b': 40}
+    tile = np.array([levels[each] for each in pattern]).reshape(2, 2)
+    mosaic = np.tile(tile, (4, 4)) << (bits - 8)
+    stored = mosaic.astype('<u2' if bits == 16 else np.uint8)
+    picture = from_image(message_of(stored.view(np.uint8).reshape(8, 8, -1), f'bayer_{pattern}{bits}', padding=1))
+    assert picture[3:5, 3:5].reshape(-1, 3).tolist() == [[40, 100, 200]] * 4
+
+
+def test_a_size_that_shares_no_colour_is_refused():
+    with pytest.raises(FacefusionError, match='yuyv shares colour among pixels and cannot be 5 x 4'):
+        from_image(message_of(np.zeros((4, 5, 2), np.uint8), 'yuyv'))
+
+
 @pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'rgba8', 'bgra8', 'mono8'])
 def test_too_few_bytes_are_refused_with_the_numbers(encoding):
     channels = {'mono8': 1, 'rgb8': 3, 'bgr8': 3}.get(encoding, 4)
@@ -102,8 +156,8 @@ def test_a_step_shorter_than_a_row_is_refused():
 
 def test_an_unknown_encoding_is_named_where_cv_bridge_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv_bridge', None)  # as if it were not installed
-    message = message_of(np.zeros((4, 6, 1), np.uint8), 'bayer_rggb8')
-    with pytest.raises(FacefusionError, match=r"'bayer_rggb8'.*install cv_bridge") as refusal:
+    message = message_of(np.zeros((4, 6, 6), np.uint8), 'bgr16')
+    with pytest.raises(FacefusionError, match=r"'bgr16' is not one of .*nv12.*install cv_bridge") as refusal:
         from_image(message)
     assert '\n' not in str(refusal.value)
 
@@ -118,10 +172,10 @@ def cv_bridge(monkeypatch):
 
     class CvBridge:
         def imgmsg_to_cv2(self, message, desired_encoding):
-            if (message.encoding, desired_encoding) != ('bayer_rggb8', 'bgr8'):
+            if (message.encoding, desired_encoding) != ('bgr16', 'bgr8'):
                 raise CvBridgeError(f'[{message.encoding}] is not a color format')
-            raw = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-            return cv2.cvtColor(raw, cv2.COLOR_BayerBG2BGR)  # OpenCV names the pattern by its second row
+            raw = np.frombuffer(message.data, np.uint16).reshape(message.height, message.width, 3)
+            return (raw >> 8).astype(np.uint8)
 
     module.CvBridge, module.CvBridgeError = CvBridge, CvBridgeError
     monkeypatch.setitem(sys.modules, 'cv_bridge', module)
@@ -129,11 +183,9 @@ def cv_bridge(monkeypatch):
 
 @pytest.mark.usefixtures('cv_bridge')
 def test_cv_bridge_converts_what_we_do_not_where_it_is_installed():
-    raw = np.zeros((8, 8, 1), np.uint8)
-    raw[0::2, 0::2] = 200  # red, at the first pixel of the first row
-    picture = from_image(message_of(raw, 'bayer_rggb8'))
-    assert picture.shape == (8, 8, 3)
-    assert picture[4, 4].tolist() == [0, 0, 200]
+    raw = np.full((4, 6, 3), (7 << 8, 8 << 8, 9 << 8), np.uint16)
+    picture = from_image(message_of(raw.view(np.uint8), 'bgr16'))
+    assert picture.tolist() == [[[7, 8, 9]] * 6] * 4
 
 
 @pytest.mark.usefixtures('cv_bridge')
@@ -164,6 +216,19 @@ def test_a_compressed_png_is_read_exactly():
 def test_what_is_no_picture_is_refused_by_its_format(data):
     with pytest.raises(FacefusionError, match="'theora' cannot be decoded"):
         from_compressed(CompressedImage(format='theora', data=array('B', data)))
+
+
+def test_a_picture_of_distances_is_refused_by_name():
+    with pytest.raises(FacefusionError, match='compressedDepth is a picture of distances'):
+        from_compressed(CompressedImage(format='32FC1; compressedDepth png', data=array('B', b'x')))
+
+
+def test_a_picture_that_is_cut_and_binned_has_the_lens_of_what_is_left():
+    message = to_camera_info(Intrinsics(640, 480, 500.0, 510.0, 319.5, 239.5), 640, 480, INFO)
+    message.roi.x_offset, message.roi.y_offset, message.roi.width, message.roi.height = 120, 40, 400, 400
+    assert from_camera_info(message) == Intrinsics(400, 400, 500.0, 510.0, 199.5, 199.5)
+    message.binning_x = message.binning_y = 2
+    assert from_camera_info(message) == Intrinsics(200, 200, 250.0, 255.0, 99.5, 99.5)
 
 
 def test_a_calibrated_camera_is_described():
