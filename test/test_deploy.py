@@ -366,7 +366,7 @@ def test_says_parameters_that_there_are():
                 assert name not in ARGUMENTS, 'the argument of the launch file would win'
     named = {parameter.name for node in NODES.values() for parameter in node.TABLE} | {each.name for each in WATCHDOG}
     spoken = {'imu_rotation', 'imu_time_offset_s', 'imu_bias', 'imu_calibration', 'readout_s', 'detection_interval'}
-    spoken |= {'pool_slots', 'bus_hz', 'pixel_format', 'width', 'height', 'rate_hz', 'silent_s', 'start_s'}
+    spoken |= {'pool_slots', 'pixel_format', 'width', 'height', 'rate_hz', 'silent_s', 'start_s'}
     assert spoken <= named
     assert all(f'`{name}`' in HARDWARE for name in spoken)
 

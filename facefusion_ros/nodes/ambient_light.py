@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import ACCESS, ADDRESS, BUS, WORLD, WORLD_EPOCH, open_bus
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
-from facefusion_ros.sensors.bus_load import MOST
+from facefusion_ros.sensors.bus_load import BusLoad, too_slow
 from facefusion_ros.sensors.iio import NAMES, IioPhotometer
 from facefusion_ros.sensors.light_chips import COLOUR_CHIPS, LIGHT_CHIPS
 from facefusion_ros.sensors.sampling import SamplingLoop
@@ -25,7 +24,6 @@ from facefusion_ros.sim.light_chips import colour_temperature, emulate_light_chi
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from facefusion_ros.sensors.bus import Bus
     from facefusion_ros.sensors.chip import Chip, LightReading
     from facefusion_ros.sim.i2c import EmulatedChip
     from facefusion_ros.sim.world import World
@@ -69,14 +67,14 @@ class AmbientLight(StageNode):
     def activate(self) -> None:
         """Start to read the sensor."""
         values = self.values
-        self._bus: Bus | None = None
+        self._bus_load: BusLoad | None = None
         chip: Chip[LightReading]
         if values['access'] == 'iio':
             chip = IioPhotometer(NAMES[values['chip']], period_s=1.0 / values['rate_hz'])
         else:
-            self._bus = open_bus(values, self.while_active, self._emulated)
-            chip = LIGHT_CHIPS[values['chip']](self._bus, values['address'])
-        self._busy_s, self._since_s, self._load = 0.0, time.monotonic(), 0.0
+            bus = open_bus(values, self.while_active, self._emulated)
+            self._bus_load = BusLoad(bus)
+            chip = LIGHT_CHIPS[values['chip']](bus, values['address'])
         self._stamps_ns.clear()
         self._loop = SamplingLoop(chip, self._deliver)
         self._loop.start()
@@ -94,24 +92,12 @@ class AmbientLight(StageNode):
             steps_s = np.diff(stamps_ns) * 1e-9
             values['rate Hz'] = f'{1.0 / steps_s.mean():.2f}'
             values['stamp jitter ms'] = f'{steps_s.std() * 1e3:.1f}'
-        if self._bus is not None:
-            values['bus load'] = f'{self._bus_load():.1%}'
+        load = self._bus_load.measure() if self._bus_load is not None else 0.0
+        if self._bus_load is not None:
+            values['bus load'] = f'{load:.1%}'
         health = sampling_health(self._loop.health, self._loop.counters, values)
-        if self._load > MOST and health.level == OK:
-            slow = (
-                f'the light sensor takes {self._load:.0%} of the bus: '
-                "speed it up (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt)"
-            )
-            return replace(health, level=WARN, message=slow)
-        return health
-
-    def _bus_load(self) -> float:
-        """Return the part of the time since the last report that the bus was in use for this chip."""
-        now_s, busy_s = time.monotonic(), self._bus.busy_s if self._bus is not None else 0.0
-        if now_s > self._since_s:
-            self._load = (busy_s - self._busy_s) / (now_s - self._since_s)
-        self._busy_s, self._since_s = busy_s, now_s
-        return self._load
+        slow = too_slow('light sensor', load)
+        return replace(health, level=WARN, message=slow) if slow and health.level == OK else health
 
     def _emulated(self, world: World, world_time: Callable[[float], float]) -> EmulatedChip:
         def cct_k(t_s: float) -> float:

@@ -14,7 +14,7 @@ from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import ACCESS, ADDRESS, BUS, WORLD, WORLD_EPOCH, open_bus
 from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_health
 from facefusion_ros.sensors.bmi270 import FIRMWARE, load_firmware
-from facefusion_ros.sensors.bus_load import MOST, STANDARD_HZ, bus_clock_hz
+from facefusion_ros.sensors.bus_load import BusLoad, too_slow
 from facefusion_ros.sensors.iio_imu import NAMES, IioImu
 from facefusion_ros.sensors.motion import MotionSettings
 from facefusion_ros.sensors.motion_chips import MOTION_CHIPS, make_motion_chip
@@ -41,7 +41,6 @@ class Gyro(StageNode):
         Parameter('chip', 'mpu6050', 'Motion sensor', choices=tuple(MOTION_CHIPS), fixed=True),
         ADDRESS,
         ACCESS,
-        Parameter('bus_hz', 0, 'Clock of the bus; 0 asks the kernel, or takes 100 kHz', 'Hz', 0, 5_000_000, fixed=True),
         Parameter('frame_id', 'imu_link', 'Frame of the sensor', fixed=True),
         Parameter(
             'rate_hz',
@@ -90,7 +89,7 @@ class Gyro(StageNode):
 
     def activate(self) -> None:
         """Start to read the sensor."""
-        self._load, self._slow = 0.0, ''
+        self._bus_load: BusLoad | None = None
         self._chip = self._through_the_kernel() if self.values['access'] == 'iio' else self._over_the_bus()
         self._loop = SamplingLoop(self._chip, self._deliver)
         self._loop.start()
@@ -105,9 +104,12 @@ class Gyro(StageNode):
             values['dropped'] = self._chip.dropped
             values['rate Hz'] = f'{1.0 / self._chip.sample_period_s:.3f}'
             values['stamp jitter us'] = f'{self._chip.jitter_s * 1e6:.1f}'
-            values['bus load'] = f'{self._load:.0%}'
+        load = self._bus_load.measure() if self._bus_load is not None else 0.0
+        if self._bus_load is not None:
+            values['bus load'] = f'{load:.1%}'
         health = sampling_health(self._loop.health, self._loop.counters, values)
-        return replace(health, level=WARN, message=self._slow) if self._slow and health.level == OK else health
+        slow = too_slow('motion sensor', load)
+        return replace(health, level=WARN, message=slow) if slow and health.level == OK else health
 
     def _through_the_kernel(self) -> IioImu:
         return IioImu(NAMES[self.values['chip']], rate_hz=self._settings.rate_hz, delay_s=self._plan.delay_s)
@@ -115,16 +117,8 @@ class Gyro(StageNode):
     def _over_the_bus(self) -> MotionChip:
         values = self.values
         bus = open_bus(values, self.while_active, self._emulated)
-        chip = make_motion_chip(values['chip'], bus, values['address'], self._settings, values['firmware'])
-        clock_hz = values['bus_hz'] or bus_clock_hz(bus.path) or STANDARD_HZ
-        self._load = chip.bus_bits_per_s / clock_hz
-        if self._load > MOST:
-            self._slow = (
-                f'{chip.plan.rate_hz:g} samples a second take {self._load:.0%} of a {clock_hz / 1000:g} kHz bus: '
-                "speed up the bus (Raspberry Pi: 'dtparam=i2c_arm_baudrate=400000' in config.txt) or lower rate_hz"
-            )
-            self.get_logger().warning(self._slow)
-        return chip
+        self._bus_load = BusLoad(bus)
+        return make_motion_chip(values['chip'], bus, values['address'], self._settings, values['firmware'])
 
     def _emulated(self, world: World, time: Callable[[float], float]) -> EmulatedChip:
         chip: str = self.values['chip']

@@ -1,6 +1,12 @@
 """InvenSense ICM-20948, a gyroscope and accelerometer whose registers lie in four banks.
 
 Source: TDK InvenSense DS-000189 (ICM-20948 datasheet, rev. 1.3), sections 3 and 7 to 10.
+
+The delay of the gyroscope's filter is not in it, but which filter it is: section 10.2 gives for each setting the
+bandwidth to -3 dB and that of noise (also in SparkFun's driver, as in gyr_d5bw7_n8bw9), and their ratio goes to π/2 as
+the bandwidth gets small, which is a filter of first order (1.56 at 5.7 Hz), behind one that is always there. The
+delay of that one is taken from the MPU-6500, whose delays are those of a filter of first order and 2.0 ms, two of its
+samples at 1 kHz.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from facefusion_ros.sensors.invensense import (
     code_of,
     rates_hz,
 )
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, butterworth_delay_s, choose, not_above
+from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, choose, first_order_delay_s, not_above
 
 if TYPE_CHECKING:
     from facefusion_ros.sensors.motion import MotionSettings
@@ -39,6 +45,7 @@ _GYRO_AND_ACCEL = 0x1E
 _ALL_OF_FIFO = 0x1F
 
 _FASTEST_HZ = 1125.0
+_FIXED_DELAY_S = 2.0 / _FASTEST_HZ
 _GYRO_FILTERS_HZ = (196.6, 151.8, 119.5, 51.2, 23.9, 11.6, 5.7, 361.4)
 _ACCEL_FILTERS_HZ = (246.0, 246.0, 111.4, 50.4, 23.9, 11.5, 5.7, 473.0)
 
@@ -58,7 +65,6 @@ class Icm20948(InvenSenseChip):
     STARTUP_S = 0.06
     GYRO_NOISE = math.radians(0.015)
     ACCEL_NOISE = 230e-6 * STANDARD_GRAVITY
-    EXTRA_BYTES = 2 * 3 + 4
 
     @classmethod
     def planned(cls, settings: MotionSettings) -> Plan:
@@ -76,7 +82,7 @@ class Icm20948(InvenSenseChip):
             accel_scale=STANDARD_GRAVITY / ACCEL_COUNTS_PER_G[g],
             gyro_bandwidth_hz=bandwidth_hz,
             accel_bandwidth_hz=_ACCEL_FILTERS_HZ[dlpf],
-            delay_s=butterworth_delay_s(bandwidth_hz),
+            delay_s=first_order_delay_s(bandwidth_hz) + _FIXED_DELAY_S,
             registers={
                 _USER_CTRL: (FIFO_ENABLE,),
                 _GYRO_SMPLRT_DIV: (divider, filtered | code_of(dps, GYRO_COUNTS_PER_DPS) << 1),

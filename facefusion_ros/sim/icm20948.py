@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facefusion_ros.sim.motion_chip import EmulatedMotionChip, LowPass, MotionNoise, second_order
+from facefusion_ros.sim.motion_chip import EmulatedMotionChip, LowPass, MotionNoise, first_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,7 @@ _GYRO_SMPLRT_DIV, _GYRO_CONFIG_1, _ACCEL_CONFIG = 0x00, 0x01, 0x14
 _FIFO_BYTES = 512
 _BOOT_NS = 5_000_000
 _GYRO_START_NS = 35_000_000
+_BEFORE_S = 1.8e-3
 _GYRO_HZ = (196.6, 151.8, 119.5, 51.2, 23.9, 11.6, 5.7, 361.4)
 _ACCEL_HZ = (246.0, 246.0, 111.4, 50.4, 23.9, 11.5, 5.7, 473.0)
 
@@ -112,7 +113,7 @@ class EmulatedIcm20948(EmulatedMotionChip):
     @property
     def _filters(self) -> tuple[LowPass, LowPass]:
         gyro, accel = (self._banks[2][register] >> 3 & 7 for register in (_GYRO_CONFIG_1, _ACCEL_CONFIG))
-        return second_order(_GYRO_HZ[gyro]), second_order(_ACCEL_HZ[accel])
+        return first_order(_GYRO_HZ[gyro], _BEFORE_S), first_order(_ACCEL_HZ[accel], _BEFORE_S)
 
     @property
     def _counts_per_unit(self) -> tuple[float, float]:

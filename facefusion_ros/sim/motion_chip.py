@@ -39,6 +39,11 @@ class LowPass:
     delay_s: float
 
 
+def first_order(bandwidth_hz: float, before_s: float = 0.0) -> LowPass:
+    """Return a filter of first order, whose delay of slow signals is its time constant, after another delay."""
+    return LowPass(bandwidth_hz, 1.0 / (2.0 * math.pi * bandwidth_hz) + before_s)
+
+
 def second_order(bandwidth_hz: float) -> LowPass:
     """Return a Butterworth filter of second order, whose delay of slow signals is 2ζ/ω."""
     return LowPass(bandwidth_hz, math.sqrt(2.0) / (2.0 * math.pi * bandwidth_hz))
