@@ -44,7 +44,10 @@ def choose_source(
     text = text.strip()
     scheme, separator, _ = text.partition('://')
     schemes = ', '.join(sorted({'csi', *STREAM_SCHEMES}))
-    accepted = f'use /dev/videoN, the path of a video file, gst: and a GStreamer pipeline, or a URL of {schemes}'
+    accepted = (
+        'use /dev/videoN, gst: and a GStreamer pipeline, topic: and the name of a topic, the path of a video file, '
+        f'or a URL of {schemes}'
+    )
     if not text:
         raise UnknownSource(f'no camera source is given: {accepted}')
     if text.startswith((PREFIX, CSI)):

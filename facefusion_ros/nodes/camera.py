@@ -24,6 +24,8 @@ from facefusion_ros.ros.parameters import Parameter, ParameterError
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.simulation import SIM, WORLD, WORLD_EPOCH
 from facefusion_ros.ros.stage import ERROR, OK, WARN, Health, LazyPublisher, StageNode
+from facefusion_ros.ros.topic_camera import PREFIX as TOPIC
+from facefusion_ros.ros.topic_camera import TopicCamera
 from facefusion_ros.sim.camera import SimulatedCamera
 from facefusion_ros.sim.world import load_world
 
@@ -46,11 +48,11 @@ class Camera(StageNode):
         Parameter(
             'source',
             SIM,
-            "Where frames come from: 'sim', /dev/videoN, csi://0, gst: and a GStreamer pipeline, a video file, "
-            "or a stream's URL",
+            "Where frames come from: 'sim', /dev/videoN, csi://0, gst: and a GStreamer pipeline, topic: and the name "
+            "of a topic with pictures, a video file, or a stream's URL",
             fixed=True,
         ),
-        Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera', fixed=True),
+        Parameter('frame_id', 'camera_optical_frame', 'Optical frame of the camera; a topic names its own', fixed=True),
         Parameter('calibration', '', "Path of the camera's calibration YAML; empty for the source's own", fixed=True),
         Parameter('loop', False, 'Whether a video file starts again at its end', fixed=True),
         Parameter(
@@ -99,10 +101,10 @@ class Camera(StageNode):
         self._health = Health()
 
     def activate(self) -> None:
-        """Start to capture."""
-        form = self._source.open()
+        """Start to capture; a topic may come later, and is not heard before the node is spun."""
+        form = None if isinstance(self._source, TopicCamera) else self._source.open()
         self.while_active.callback(self._source.close)
-        self._pool = self._make_pool(form)
+        self._pool = self._make_pool(form) if form else None
         self._stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(form,), name='capture', daemon=True)
         self.while_active.callback(self._end, thread)
@@ -118,6 +120,9 @@ class Camera(StageNode):
         if source == SIM:
             world = load_world(self.values['world'])
             return SimulatedCamera(world, clock=self.now_ns, epoch_ns=int(self.values['world_epoch_ns']))
+        if source.startswith(TOPIC):
+            topic = source.removeprefix(TOPIC).strip()
+            return TopicCamera(self, topic, clock=self.now_ns, intrinsics=self._calibration)
         width, height = self.values['width'], self.values['height']
         if (width == 0) != (height == 0):
             raise ParameterError(
@@ -141,11 +146,14 @@ class Camera(StageNode):
         self._stop.set()
         self._source.close()
         thread.join(JOIN_S)
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
 
-    def _run(self, form: PictureFormat) -> None:
-        backoff = Backoff()
-        while not self._stop.is_set():
+    def _run(self, form: PictureFormat | None) -> None:
+        # A topic costs nothing to look for, and opening it waits by itself.
+        backoff = Backoff(longest_s=0.25) if isinstance(self._source, TopicCamera) else Backoff()
+        form = form or self._reopen(backoff)
+        while form and not self._stop.is_set():
             try:
                 self._health = Health(OK, f'{form.width}x{form.height} at {form.rate_hz:g} Hz')
                 self._capture_all(form, backoff)
@@ -170,35 +178,36 @@ class Camera(StageNode):
         while not self._stop.wait(backoff.next_s()):
             try:
                 form = self._source.open()
-                if frame_bytes(Encoding.BGR8, form.width, form.height) > self._pool.slot_bytes:
+                if self._pool is None:
+                    self._pool = self._make_pool(form)
+                elif frame_bytes(Encoding.BGR8, form.width, form.height) > self._pool.slot_bytes:
                     self._pool.close()
                     self._pool = self._make_pool(form)
             except FacefusionError as error:
                 self._health = Health(ERROR, str(error))
                 continue
-            self.get_logger().info('the camera is back')
+            self.get_logger().info('the camera is there')
             return form
         return None
 
     def _capture_all(self, form: PictureFormat, backoff: Backoff) -> None:
         picture = np.empty((form.height, form.width, 3), np.uint8)
-        while not self._stop.is_set():
+        while self._pool is not None and not self._stop.is_set():
             try:
-                self._capture(form, picture)
+                self._capture(self._pool, form, picture)
             except PoolExhausted as error:
                 self._unable += 1
                 self.get_logger().warning(str(error), throttle_duration_sec=5.0)
                 self._passed_over += 1 + self._source.capture(picture).dropped
             backoff.reset()
 
-    def _capture(self, form: PictureFormat, picture: NDArray[np.uint8]) -> None:
-        with self._pool.writing() as slot:
+    def _capture(self, pool: FramePool, form: PictureFormat, picture: NDArray[np.uint8]) -> None:
+        with pool.writing() as slot:
             pixels = slot.picture(form.width, form.height, Encoding.BGR8)
             capture = self._source.capture(pixels)
             begin_ns = capture.stamp_ns
-            info = FrameInfo(
-                begin_ns, self.values['frame_id'], self._sequence, exposure_s=capture.exposure_s, gain=capture.gain
-            )
+            frame_id = capture.frame_id or self.values['frame_id']
+            info = FrameInfo(begin_ns, frame_id, self._sequence, exposure_s=capture.exposure_s, gain=capture.gain)
             wanted = self._image.wanted or self._compressed.wanted
             if wanted:  # once published, the slot is the blender's to change
                 np.copyto(picture, pixels)

@@ -139,7 +139,7 @@ def test_a_configure_that_fails_leaves_it_unconfigured_and_says_why(listener, st
     ('kind', 'parameters', 'reason'),
     [
         (Camera, {'source': '/nowhere.mp4'}, '/nowhere.mp4: there is no such file'),
-        (Camera, {'source': '/dev/video99'}, 'plug it in'),
+        (Camera, {'source': '/dev/video99'}, 'plug the camera in'),
         (AmbientLight, {'world': 'nowhere'}, "no world is named 'nowhere'"),
     ],
 )
