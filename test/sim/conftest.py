@@ -22,12 +22,12 @@ def picture(head):
 
 
 class ChipOnBus:
-    """A chip on a bus, spoken to with smbus2; time passes when told."""
+    """A chip on a bus, perhaps a bad one, spoken to with smbus2; time passes when told."""
 
-    def __init__(self, emulate, *args, **options):
+    def __init__(self, emulate, *args, troubles=(), **options):
         self.now_s = 0.0
         self.chip = emulate(*args, clock=self.clock, **options)
-        self.adapter = EmulatedAdapter(90, [self.chip], clock=self.clock)
+        self.adapter = EmulatedAdapter(90, [self.chip], troubles, clock=self.clock)
 
     def clock(self):
         return round(self.now_s * 1e9)
