@@ -45,6 +45,9 @@ _STRAYS = 3
 _LOST_AFTER_S = 1.0
 _FEW_COUNTS = 2
 _ZEROS_FOR_DARKNESS = 3
+_FIRST_AGREEING, _AGREEING = 2, 3
+"""So many readings in a row have to agree, at first and after a jump. One may count twice, in the mode that is a bit
+away from ours, and the one before it may fall into the jump and be anything: two that agree can be wrong."""
 _NEAR = 0.15
 _NEAR_LUX = 3.0
 
@@ -96,8 +99,8 @@ class Bh1750:
       another range tells.
     - A chip that lost its power for a moment shows 0. That is believed when it has come three times.
     - Nor can an answer be checked by anything but itself: it must come three times.
-    - A setting that was garbled on the wire can be told by nothing but that time. A reading far from the one before
-      is held back until the next has confirmed it.
+    - A setting that was garbled on the wire can be told by nothing but that time. A reading far from those before is
+      held back until the next two have confirmed it.
     """
 
     def __init__(self, bus: Bus, address: int = 0, *, clock: Clock = time.time_ns) -> None:
@@ -118,7 +121,7 @@ class Bh1750:
         self._strayed = 0
         self._zeros = 0
         self._trusted: LightReading | None = None
-        self._odd: LightReading | None = None
+        self._odd: list[LightReading] = []
 
     @property
     def range(self) -> Range:
@@ -136,7 +139,8 @@ class Bh1750:
         self._bus.claim(self._address)
         self._index = self._next = 1
         self._zeros = 0
-        self._trusted = self._odd = None
+        self._trusted = None
+        self._odd.clear()
         self._known = False
         self._begin()
 
@@ -223,24 +227,15 @@ class Bh1750:
 
     def _confirmed(self, reading: LightReading) -> list[LightReading]:
         """Return the readings that their neighbours in time confirm."""
-        before, odd, self._odd = self._trusted, self._odd, None
-        if odd is None:
-            if before is not None and _near(before.lux, reading.lux):
-                self._trusted = reading
-                return [reading]
-            self._odd = reading
-            return []
-        if _near(odd.lux, reading.lux):
-            self._trusted = reading
-            return [odd, reading]
-        if before is not None and _between(before.lux, odd.lux, reading.lux):
-            self._trusted, self._odd = odd, reading
-            return [odd]
+        before, odd = self._trusted, self._odd
         if before is not None and _near(before.lux, reading.lux):
-            self._trusted = reading
+            self._trusted, self._odd = reading, []
             return [reading]
-        self._odd = reading
-        return []
+        self._odd = [*odd, reading] if odd and _near(odd[-1].lux, reading.lux) else [reading]
+        if len(self._odd) < (_FIRST_AGREEING if before is None else _AGREEING):
+            return []
+        confirmed, self._odd, self._trusted = self._odd, [], reading
+        return confirmed
 
     def _saturated(self) -> list[LightReading]:
         least_sensitive = len(RANGES) - 1
@@ -267,12 +262,6 @@ class Bh1750:
     @property
     def _where(self) -> str:
         return f'{self._address:#04x} on {self._bus.path}'
-
-
-def _between(before_lux: float, lux: float, after_lux: float) -> bool:
-    """Whether light has passed through a value, and not been counted twice, as in the chip's mode beside ours."""
-    twice = _near(lux, 2.0 * before_lux) or _near(lux, 2.0 * after_lux)
-    return min(before_lux, after_lux) <= lux <= max(before_lux, after_lux) and not twice
 
 
 def _perhaps_cut_short(count: int) -> bool:

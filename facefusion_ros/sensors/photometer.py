@@ -30,6 +30,8 @@ _STALLED_AFTER = 2.0
 _SLOWEST_AFTER_CHANGE = 2.0
 _LOST_AFTER_S = 1.0
 _FEW_COUNTS = 2
+_COARSE_COUNTS = 64
+"""Up to here rounding is some per cent of a count, and more of what is computed of several."""
 _SAME, _SAME_STEPS = 0.1, 4.0
 """How far counts of the same light in two ranges may be apart: a part of them, and steps of rounding and noise."""
 
@@ -240,7 +242,7 @@ class Photometer(ABC):
         if greatest >= used.full_count:
             return self._saturated()
         self._next = choose_range(self.RANGES, greatest, self._index)
-        if greatest <= _FEW_COUNTS and self._next < self._index:  # next to nothing, and the chip can do better
+        if greatest <= _COARSE_COUNTS and self._next < self._index:  # the chip can do better
             self._begin()
             return []
         light = self._light(data, used)

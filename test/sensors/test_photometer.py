@@ -178,6 +178,17 @@ def test_no_reading_is_of_another_light_than_that_of_its_time(world, name, path,
 
 
 @every_chip
+def test_few_counts_are_not_told_where_the_chip_can_count_more(world, name):
+    """As a TSL2591 that has just seen 5000 lux would at 150: 57 and 13, where one more or less of the 13 is 5 %."""
+    for lux in (60.0, 75.0, 95.0, 110.0, 125.0, 150.0):
+        with world(name, lambda t_s, lux=lux: 5000.0 if t_s < 2.0 else lux) as w:
+            w.read(2.0)
+            after = [r for r in w.read(2.0) if w.clock.since_start(r.stamp_ns * 1e-9) > 2.06]
+            assert len(after) > 5
+            assert [r.lux for r in after] == pytest.approx([lux] * len(after), rel=0.03)
+
+
+@every_chip
 def test_darkness_is_a_reading(world, name):
     with world(name, lambda t_s: 0.0 if t_s < 5.0 else 500.0) as w:
         dark = w.read(3.9)
