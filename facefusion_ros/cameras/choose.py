@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facefusion_ros.cameras.decode import AUTO
 from facefusion_ros.cameras.gstreamer import CSI, PREFIX, GstSource
 from facefusion_ros.cameras.v4l2 import V4l2Source
 from facefusion_ros.cameras.video import STREAM_SCHEMES, VideoSource
@@ -31,6 +32,7 @@ def choose_source(
     size: tuple[int, int] | None = None,
     rate_hz: float | None = None,
     pixel_format: str = '',
+    decoder: str = AUTO,
     intrinsics: Intrinsics | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Source:
@@ -69,5 +71,6 @@ def choose_source(
         loop=loop,
         size=size,
         intrinsics=intrinsics,
+        decoder=decoder,
         options=options,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import av.error
 
+from facefusion_ros.cameras.decode import decoded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,14 +31,15 @@ class NewestPicture:
         self._change = threading.Condition()
         self._waiting: tuple[VideoFrame, int] | None = None
         self._passed_over = 0
+        self._damaged = 0
         self._stop = False
         self._ended = False
         self._error: av.error.FFmpegError | None = None
         self._thread = threading.Thread(target=self._decode, name='newest picture', daemon=True)
         self._thread.start()
 
-    def take(self, timeout_s: float) -> tuple[VideoFrame, int, int] | None:
-        """Wait for a picture not yet taken: it, its stamp (ns), and how many were passed over before it.
+    def take(self, timeout_s: float) -> tuple[VideoFrame, int, int, int] | None:
+        """Wait for a picture not yet taken: it, its stamp (ns), how many were passed over, how many damaged before it.
 
         None where none came in time or none will come; ``error`` may say why.
         """
@@ -46,7 +49,8 @@ class NewestPicture:
                 return None
             (picture, stamp_ns), self._waiting = self._waiting, None
             passed_over, self._passed_over = self._passed_over, 0
-        return picture, stamp_ns, passed_over
+            damaged, self._damaged = self._damaged, 0
+        return picture, stamp_ns, passed_over, damaged
 
     @property
     def ended(self) -> bool:
@@ -85,12 +89,10 @@ class NewestPicture:
                 self._change.notify_all()
 
     def _keep(self, packet: Packet[VideoStream], stamp_ns: int) -> None:
-        try:
-            pictures = packet.decode()
-        except av.error.InvalidDataError:  # a damaged packet; the next ones may be sound
-            return
-        for picture in pictures:
-            with self._change:
+        pictures, damaged = decoded(packet)
+        with self._change:
+            self._damaged += damaged
+            for picture in pictures:
                 self._passed_over += self._waiting is not None
                 self._waiting = (picture, stamp_ns)
                 self._change.notify_all()

@@ -36,6 +36,8 @@ class Capture:
     gain: float = math.nan
     dropped: int = 0
     """Pictures passed over since the one before, because a newer one had come."""
+    damaged: int = 0
+    """Pictures and pieces of the stream since the one before that could not be read, or only in part."""
     frame_id: str = ''
     """Optical frame of the camera, where the source names it."""
 
@@ -49,6 +51,8 @@ class PictureFormat:
     rate_hz: float
     intrinsics: Intrinsics | None = None
     """None where the camera is not calibrated."""
+    decoder: str = ''
+    """What decodes a compressed stream, for people: ``h264 in software``."""
 
 
 class Source(Protocol):

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 
 from facefusion_ros.cameras.calibration import at_size
+from facefusion_ros.cameras.decode import AUTO, accelerator, decoded, described
 from facefusion_ros.cameras.live import NewestPicture
 from facefusion_ros.cameras.pace import Pace
 from facefusion_ros.cameras.reformat import Reformat
@@ -60,6 +62,7 @@ class VideoSource:
         loop: bool = False,
         size: tuple[int, int] | None = None,
         intrinsics: Intrinsics | None = None,
+        decoder: str = AUTO,
         options: Mapping[str, str] | None = None,
         timeout_s: float = 5.0,
     ) -> None:
@@ -67,8 +70,9 @@ class VideoSource:
 
         ``clock``: nanoseconds. ``realtime``: pace a file by its time stamps; otherwise as fast as it is read. ``loop``:
         start a file again at its end. ``size``: width and height to deliver, made by scaling. ``intrinsics``: the
-        calibration, of any size of the same shape. ``options``: FFmpeg's options for the format and protocol.
-        ``timeout_s``: how long a stream may be silent.
+        calibration, of any size of the same shape. ``decoder``: one of DECODERS; software takes the place of a device
+        that is not there. ``options``: FFmpeg's options for the format and protocol. ``timeout_s``: how long a stream
+        may be silent.
         """
         self._url = url
         self._clock = clock
@@ -76,6 +80,7 @@ class VideoSource:
         self._loop = loop
         self._size = size
         self._intrinsics = intrinsics
+        self._decoder = decoder
         self._options = dict(options or {})
         self._timeout_s = timeout_s
         self._is_live = '://' in url
@@ -89,6 +94,8 @@ class VideoSource:
         self._container: InputContainer | None = None
         self._pictures: Iterator[VideoFrame] = iter(())
         self._pace = Pace(clock, _UNKNOWN_RATE_HZ)
+        self._decodes = ''
+        self._damaged = 0
         self._last_stamp_ns = -1
 
     def open(self) -> PictureFormat:
@@ -101,12 +108,12 @@ class VideoSource:
         except BaseException:
             container.close()
             raise
-        self._last_stamp_ns = -1
+        self._last_stamp_ns, self._damaged = -1, 0
         if self._is_live:
             self._newest = NewestPicture(container, stream, self._clock)
         else:
             self._pace = Pace(self._clock, self._format.rate_hz)
-            self._container, self._pictures = container, _decoded(container, stream)
+            self._container, self._pictures = container, self._packets(container, stream)
         return self._format
 
     def capture(self, out: NDArray[np.uint8]) -> Capture:
@@ -114,12 +121,13 @@ class VideoSource:
         if out.shape != (self._format.height, self._format.width, 3):
             raise ValueError(f'pictures of {self._format.height} x {self._format.width} x 3 do not fit {out.shape}')
         if self._newest is not None:
-            picture, stamp_ns, dropped = self._take(self._newest)
+            picture, stamp_ns, dropped, damaged = self._take(self._newest)
         else:
-            picture, stamp_ns, dropped = (*self._next_of_file(), 0)
+            picture, stamp_ns = self._next_of_file()
+            dropped, damaged, self._damaged = 0, self._damaged, 0
         self._reformat(picture, out)
         self._last_stamp_ns = stamp_ns = distinct(stamp_ns, self._last_stamp_ns)
-        return Capture(stamp_ns, dropped=dropped)
+        return Capture(stamp_ns, dropped=dropped, damaged=damaged)
 
     def close(self) -> None:
         """Let go; a waiting ``capture`` raises SourceLost at once."""
@@ -141,11 +149,13 @@ class VideoSource:
         if self._closed.is_set():
             raise self._lost('closed while it was being opened')
         rate_hz = float(stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE_HZ)
-        return PictureFormat(width, height, rate_hz, self._intrinsics and at_size(self._intrinsics, width, height))
+        intrinsics = self._intrinsics and at_size(self._intrinsics, width, height)
+        return PictureFormat(width, height, rate_hz, intrinsics, self._decodes)
 
     def _connect(self) -> tuple[InputContainer, VideoStream]:
         options: dict[str, str] = dict(_LIVE_OPTIONS) if self._is_live else {}
         options.update(self._options)
+        device, why = accelerator(self._decoder)
         try:
             if not self._is_live and not stat.S_ISREG(Path(self._url).stat().st_mode):
                 raise self._lost('not a file: give the path of a video')
@@ -153,6 +163,7 @@ class VideoSource:
                 self._url,
                 options=options,
                 timeout=self._timeout_s if self._is_live else None,
+                hwaccel=HWAccel(device) if device else None,
             )
         except (av.error.FFmpegError, OSError) as error:
             raise self._lost(self._cure(error)) from error
@@ -161,6 +172,7 @@ class VideoSource:
             container.close()
             raise self._lost('there is no video in it, or what says so is missing: look at it with ffprobe')
         stream = container.streams.video[0]
+        self._decodes = described(stream, device, why)
         if self._is_live:
             stream.codec_context.flags |= av.codec.context.Flags.low_delay
         return container, stream
@@ -187,7 +199,7 @@ class VideoSource:
 
     # -- live
 
-    def _take(self, newest: NewestPicture) -> tuple[VideoFrame, int, int]:
+    def _take(self, newest: NewestPicture) -> tuple[VideoFrame, int, int, int]:
         taken = newest.take(self._timeout_s)
         if taken is not None:
             return taken
@@ -225,7 +237,7 @@ class VideoSource:
         if picture is None and self._container is not None:
             self._container.close()
             self._container, stream = self._connect()
-            self._pictures = _decoded(self._container, stream)
+            self._pictures = self._packets(self._container, stream)
             self._pace.cut()
             picture = self._decode_one()
         if picture is None:
@@ -240,10 +252,8 @@ class VideoSource:
         except av.error.FFmpegError as error:
             raise self._lost(self._cure(error)) from error
 
-
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:  # noqa: PERF203 - one damaged packet; the next ones may be sound
-            continue
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        for packet in container.demux(stream):
+            pictures, damaged = decoded(packet)
+            self._damaged += damaged
+            yield from pictures

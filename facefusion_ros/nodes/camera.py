@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from facefusion_ros import msg
 from facefusion_ros.cameras.calibration import read_calibration
 from facefusion_ros.cameras.choose import choose_source
+from facefusion_ros.cameras.decode import AUTO, DECODERS
 from facefusion_ros.cameras.reconnect import Backoff
 from facefusion_ros.cameras.source import SourceEnded, SourceLost
 from facefusion_ros.errors import FacefusionError
@@ -80,6 +81,13 @@ class Camera(StageNode):
             1000.0,
             fixed=True,
         ),
+        Parameter(
+            'decoder',
+            AUTO,
+            "What decodes a video file or a stream's URL; software where it is not there",
+            choices=DECODERS,
+            fixed=True,
+        ),
         Parameter('pool_slots', 8, 'Frames that the pool holds', 'frames', 3, 64, fixed=True),
         WORLD,
         WORLD_EPOCH,
@@ -98,6 +106,7 @@ class Camera(StageNode):
         self._unable = 0
         self._passed_over = 0
         self._losses = 0
+        self._damaged = 0
         self._health = Health()
 
     def activate(self) -> None:
@@ -112,7 +121,12 @@ class Camera(StageNode):
 
     def health(self) -> Health:
         """Say whether the camera delivers."""
-        values = {'frames': self._sequence, 'no slot free': self._unable, 'losses': self._losses}
+        values = {
+            'frames': self._sequence,
+            'no slot free': self._unable,
+            'losses': self._losses,
+            'damaged': self._damaged,
+        }
         return Health(self._health.level, self._health.message, {**values, **self._health.values})
 
     def _make_source(self) -> Source:
@@ -136,6 +150,7 @@ class Camera(StageNode):
             rate_hz=self.values['rate_hz'] or None,
             pixel_format=self.values['pixel_format'],
             intrinsics=self._calibration,
+            decoder=self.values['decoder'],
         )
 
     def _make_pool(self, form: PictureFormat) -> FramePool:
@@ -155,7 +170,9 @@ class Camera(StageNode):
         form = form or self._reopen(backoff)
         while form and not self._stop.is_set():
             try:
-                self._health = Health(OK, f'{form.width}x{form.height} at {form.rate_hz:g} Hz')
+                delivers = f'{form.width}x{form.height} at {form.rate_hz:g} Hz'
+                self._health = Health(OK, f'{delivers}, {form.decoder}' if form.decoder else delivers)
+                self.get_logger().info(self._health.message)
                 self._capture_all(form, backoff)
             except SourceEnded as end:
                 self._health = Health(WARN, str(end))
@@ -186,7 +203,6 @@ class Camera(StageNode):
             except FacefusionError as error:
                 self._health = Health(ERROR, str(error))
                 continue
-            self.get_logger().info('the camera is there')
             return form
         return None
 
@@ -213,6 +229,7 @@ class Camera(StageNode):
                 np.copyto(picture, pixels)
             ref = slot.publish(info)
         dropped, self._passed_over = self._passed_over + capture.dropped, 0
+        self._damaged += capture.damaged
         self._frames.publish(to_frame_ref(with_stage(ref, self.NAME, begin_ns, self.now_ns(), dropped)))
         self._sequence += 1
         self._camera_info.publish(to_camera_info(form.intrinsics, form.width, form.height, info))

@@ -107,6 +107,17 @@ def test_a_film_is_shown_to_its_end_and_that_is_no_error(listener, start, film):
     assert len(frames.messages) == 5
 
 
+def test_diagnostics_tell_what_decodes_and_what_was_damaged(listener, start, film):
+    path = film('noise.ts', 40)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = np.random.default_rng(2).bytes(400)
+    path.write_bytes(content)
+    diagnostics = listener.diagnostics('camera')
+    start(Camera, source=str(path), loop=True, decoder='software')
+    status = diagnostics.until(lambda status: values_of(status)['damaged'] not in {'0', '1'})
+    assert status.message == '64x48 at 25 Hz, mpeg4 in software'
+
+
 def test_a_camera_without_calibration_says_so(listener, start, film):
     infos = listener.hear(CameraInfo, 'camera_info')
     start(Camera, source=str(film('short.mkv', 5)), loop=True)
