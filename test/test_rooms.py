@@ -89,7 +89,7 @@ class Import:
 
     @property
     def target(self) -> str:
-        """The module as seen from within the package: ``faces.cascade``."""
+        """The module as seen from within the package: ``faces.finder``."""
         return self.module.removeprefix(f'{PACKAGE}.')
 
     def __str__(self) -> str:

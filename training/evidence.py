@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LEAST, MOST, STEP = 3.0, 12.0, 1.0
+LEAST, MOST, STEP = 0.0, 8.0, 0.5
 SEED = 1 << 30
 SIZE = (416, 256)
 """Width and height of the scenes, those of the detector's input, pixels."""

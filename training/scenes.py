@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facefusion_ros.blending.paste import compose
-from facefusion_ros.faces.alignment import similarity
+from facefusion_ros.faces.alignment import compose, similarity
 from training.clutter import clutter, fractal, spoil
 from training.sprites import SIDE, Sprite, SpriteStore, five
 

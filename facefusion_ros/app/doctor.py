@@ -81,16 +81,16 @@ def _detector() -> Finding:
 
         detector = load_detector()
     except (ImportError, FacefusionError) as error:
-        cure = "pip install 'facefusion_ros[inference]' opencv-python-headless"
+        cure = 'pip install onnx onnxruntime opencv-python-headless'
         return Finding('detector', present=False, text=f'{error}: {cure}', needed=True)
     runs = ', '.join(f'{name} on {provider}' for name, provider in detector.providers.items())
     detector.close()
-    return Finding('detector', present=True, text=runs or "OpenCV's face cascades", needed=True)
+    return Finding('detector', present=True, text=runs, needed=True)
 
 
 def _engines() -> Finding:
     found = [name for name in ('tensorrt', 'onnxruntime') if importlib.util.find_spec(name)]
-    text = ', '.join(found) or 'no tensorrt, no onnxruntime; not needed by the built-in stages'
+    text = ', '.join(found) or 'no tensorrt, no onnxruntime: pip install onnxruntime'
     return Finding('engines', present=bool(found), text=text)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The commands import what they need when they run: `detect` should not wait for ROS, nor `doctor` fail without it.
 # ruff: noqa: PLC0415
 
-EXTRAS = {'onnx': 'inference', 'onnxruntime': 'inference', 'skimage': 'demo'}
+EXTRAS = {'skimage': 'demo'}
 """What is installed only with an extra of the package."""
 
 SELECTIONS = ('one', 'many', 'identity')
@@ -162,12 +162,10 @@ def _describe_detector(sub: argparse.ArgumentParser, option: str = '--detector')
     )
 
 
-def _detector(options: argparse.Namespace, *, still: bool = True) -> StoredDetector:
+def _detector(options: argparse.Namespace) -> StoredDetector:
     from facefusion_ros.faces.stored import load_detector
 
-    return load_detector(
-        options.detector, options.landmarks, accept_noncommercial=options.accept_noncommercial, still=still
-    )
+    return load_detector(options.detector, options.landmarks, accept_noncommercial=options.accept_noncommercial)
 
 
 def _accept_noncommercial(sub: argparse.ArgumentParser) -> None:
@@ -265,7 +263,7 @@ def _replay(options: argparse.Namespace) -> int:
     from facefusion_ros.app.replay import replay
 
     settings = _patch_settings(options, PATCH_SIZE)
-    with closing(_detector(options, still=False)) as detector:
+    with closing(_detector(options)) as detector:
         return replay(options.bag, options.out, settings, options.topic, detector, write_frames=options.frames)
 
 

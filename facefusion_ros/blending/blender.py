@@ -10,7 +10,8 @@ import numpy as np
 
 from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.painter import Painter
-from facefusion_ros.blending.paste import Region, compose, region_of
+from facefusion_ros.blending.paste import Region, region_of
+from facefusion_ros.faces.alignment import compose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facefusion_ros.blending.paste import Layer, compose, largest_scale, scaling
+from facefusion_ros.blending.paste import Layer, largest_scale, scaling
 from facefusion_ros.blending.transfer import bounded, monge_kantorovich
+from facefusion_ros.faces.alignment import compose
 
 if TYPE_CHECKING:
     from facefusion_ros.blending.settings import BlendSettings

@@ -25,7 +25,6 @@ from facefusion_ros.blending.paste import (
     Region,
     Scratch,
     Window,
-    compose,
     contrast,
     layer_size,
     paste,
@@ -36,6 +35,7 @@ from facefusion_ros.blending.paste import (
     window_of,
 )
 from facefusion_ros.blending.plausibility import Brightness, LightCheck
+from facefusion_ros.faces.alignment import compose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

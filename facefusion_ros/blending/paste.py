@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.blending.masks import clear_rim
+from facefusion_ros.faces.alignment import compose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,11 +55,6 @@ class Layer:
     """(n, n), 0 on the outermost pixels."""
     patch_from_layer: NDArray[np.float64]
     """(2, 3) affine map from the layer's pixels to the patch's."""
-
-
-def compose(outer: NDArray[np.float64], inner: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, 3) affine map that does inner, then outer."""
-    return np.column_stack((outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]))
 
 
 def scaling(new_size: int, size: int) -> NDArray[np.float64]:

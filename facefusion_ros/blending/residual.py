@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facefusion_ros.blending.paste import compose
 from facefusion_ros.blending.visual_turn import median
-from facefusion_ros.faces.alignment import invert, similarity, whole_face
+from facefusion_ros.faces.alignment import compose, invert, similarity, whole_face
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

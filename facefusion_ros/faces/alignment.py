@@ -96,6 +96,11 @@ def invert(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([back, -back @ affine[:, 2]])
 
 
+def compose(outer: NDArray[np.float64], inner: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, 3) affine map that does inner, then outer."""
+    return np.column_stack((outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]))
+
+
 def apply(affine: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
     """(N, 2) points taken through the map."""
     mapped: NDArray[np.float64] = np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2]

@@ -73,7 +73,7 @@ class FaceFinder:
     def __init__(self, settings: FinderSettings | None = None, detector: Detector | None = None) -> None:
         """Take what finds faces in single pictures, or load the usual one. Raises as ``load_detector`` does."""
         self._settings = settings or FinderSettings()
-        self._detector = detector or load_detector(still=False)
+        self._detector = detector or load_detector()
         self._last_id = 0
         self.reset()
 

@@ -6,12 +6,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from facefusion_ros.engines.stored import load_stored
-from facefusion_ros.faces.cascade import STILL, STREAM, CascadeDetector
 from facefusion_ros.faces.landmarks import LandmarkNetwork
 from facefusion_ros.faces.network import NetworkDetector, NetworkSettings, usual_score
 from facefusion_ros.faces.two_stage import TwoStageDetector
 from facefusion_ros.models.entry import Role
-from facefusion_ros.models.store import DEFAULT, open_store
+from facefusion_ros.models.store import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,16 +68,14 @@ def load_detector(
     precision: str = 'fp32',
     landmarks_precision: str = 'fp32',
     accept_noncommercial: bool = False,
-    still: bool = True,
 ) -> StoredDetector:
     """Load what finds faces.
 
-    ``name``: a detector of the store; where it is empty or ``default``, the one that ships with the package, and where
-    none does, OpenCV's cascades, set for single pictures (``still``) or for a stream. ``landmarks``: a network of
-    landmarks, ``default`` for the one that ships, ``none`` for none; where it is empty, that goes with the detector
-    that ships, and a detector of the user's has the landmarks that it finds itself.
+    ``name``: a detector of the store; where it is empty or ``default``, the one that ships with the package.
+    ``landmarks``: a network of landmarks, ``default`` for the one that ships, ``none`` for none; where it is empty,
+    that goes with the detector that ships, and a detector of the user's has the landmarks that it finds itself.
 
-    Raises ModelError and EngineError as ``load_stored`` does, CascadeMissingError where OpenCV has no cascades.
+    Raises ModelError and EngineError as ``load_stored`` does.
     """
     with ExitStack() as loading:
         engines: dict[str, Engine] = {}
@@ -89,21 +86,16 @@ def load_detector(
             engines[network.entry.name] = network.engine
             return network
 
-        ships = open_store().default(Role.DETECTOR) is not None
-        own = name not in {'', DEFAULT}
-        second = landmarks or (DEFAULT if ships and not own else NONE)
+        name = name or DEFAULT
+        second = landmarks or (DEFAULT if name == DEFAULT else NONE)
         closer = None
         if second != NONE:
             network = load(second, Role.LANDMARKS, landmarks_precision)
             closer = LandmarkNetwork(network.engine, network.entry.family)
-        detector: Detector
-        if own or ships:
-            network = load(name or DEFAULT, Role.DETECTOR, precision)
-            family = network.entry.family
-            least = usual_score(family) ** 2 if closer and closer.judges else usual_score(family)
-            detector = NetworkDetector(network.engine, family, NetworkSettings(least), network.entry.size)
-        else:
-            detector = CascadeDetector(STILL if still else STREAM)
+        network = load(name, Role.DETECTOR, precision)
+        family = network.entry.family
+        least = usual_score(family) ** 2 if closer and closer.judges else usual_score(family)
+        detector: Detector = NetworkDetector(network.engine, family, NetworkSettings(least), network.entry.size)
         if closer is not None:
             detector = TwoStageDetector(detector, closer)
         return StoredDetector(detector, engines, loading.pop_all())

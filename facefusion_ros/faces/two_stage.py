@@ -37,7 +37,7 @@ class TwoStageSettings:
     """Crops of a new face: the second one is aligned by what was seen in the first."""
     first_chance: float = 0.2
     """Least chance of a face in any crop but the last."""
-    evidence: float = 6.0
+    evidence: float = 2.5
     """Least sum of the log odds of the detector's score and of the chance of a face in the last crop."""
     kept_chance: float = 0.95
     """Least chance of a face where one is known to be."""

@@ -61,7 +61,6 @@ class Detector(FrameStage):
             precision=values['precision'],
             landmarks_precision=values['landmarks.precision'],
             accept_noncommercial=values['accept_noncommercial'],
-            still=False,
         )
         self.while_configured.callback(detector.close)
         self._finder = FaceFinder(_settings(values), detector)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from facefusion_ros.blending.masks import feather
 from facefusion_ros.blending.paste import (
     Scratch,
-    compose,
     contrast,
     layer_size,
     paste,
@@ -20,6 +19,7 @@ from facefusion_ros.blending.paste import (
     warp,
     window_of,
 )
+from facefusion_ros.faces.alignment import compose
 
 maps = st.builds(
     lambda scale, turn, x, y: np.array(

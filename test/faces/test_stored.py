@@ -87,14 +87,11 @@ def test_a_second_look_lets_the_first_propose_what_it_is_not_sure_of(monkeypatch
     assert least == pytest.approx([0.7, 0.7, 0.49])
 
 
-def test_where_nothing_ships_the_usual_detector_is_opencv_s():
-    for names in ((), ('default',), ('', 'none')):
-        detector = load_detector(*names)
-        assert detector.providers == {}
-        assert detector.detect(PICTURE) == ()
+def test_where_nothing_ships_that_is_said():
     assert set(load_detector('yunet').providers) == {'yunet'}
-    with pytest.raises(ModelError, match='no network ships for this: name one of your own'):
-        load_detector('', 'default')
+    for names in ((), ('yunet', 'default')):
+        with pytest.raises(ModelError, match='no network ships for this: name one of your own'):
+            load_detector(*names)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_what_is_no_face_goes_however_sure_the_detector_is():
 
 
 def test_what_hardly_looks_like_a_face_to_either_goes():
-    assert TwoStageDetector(Proposes(face_at(FIRST + 20, 0.1)), Knows(FIRST)).detect(PICTURE) == ()
+    strict = TwoStageSettings(evidence=6.0)
+    assert TwoStageDetector(Proposes(face_at(FIRST + 20, 0.1)), Knows(FIRST), strict).detect(PICTURE) == ()
 
 
 def test_one_face_is_looked_at_once_however_often_it_is_proposed():
@@ -156,7 +157,7 @@ def test_the_package_s_own_families_work_together(tmp_path):
     )
     looks = LandmarkNetwork(OrtEngine(tmp_path / 'landmarks_68'), known.family('landmarks_68'))
     (found,) = first.detect(PICTURE)
-    (face,) = TwoStageDetector(first, looks).detect(PICTURE)
+    (face,) = TwoStageDetector(first, looks, TwoStageSettings(evidence=6.0)).detect(PICTURE)
     assert overlap(face.box, found.box) > 0.1
     assert face.score == pytest.approx(0.9, abs=0.02)
 

@@ -321,7 +321,7 @@ def _still(given: World, delay: int, count: int) -> dict[str, Any]:
         'still_jitter_detector_px': [],
     }
     settled = round(_SETTLED_S * float(world.camera.rate))
-    with closing(load_detector(still=False)) as detector:
+    with closing(load_detector()) as detector:
         finder = FaceFinder(detector=detector)
         for index, pixels, truth in _frames(world, 0, count + settled):
             now = _face(truth, world.frame_stamp_ns(index, EPOCH_NS))

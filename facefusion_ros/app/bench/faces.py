@@ -14,11 +14,9 @@ from facefusion_ros.app.bench.photographs import GOALS, VARIATIONS, score_crops,
 from facefusion_ros.app.stills import to_json
 from facefusion_ros.app.summary import percentiles
 from facefusion_ros.errors import FacefusionError
-from facefusion_ros.faces.cascade import STILL, CascadeDetector
 from facefusion_ros.faces.picture import PictureError, read_picture
 from facefusion_ros.faces.stored import load_detector
-from facefusion_ros.models.entry import Role
-from facefusion_ros.models.store import open_store
+from facefusion_ros.models.store import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +38,7 @@ def faces(
     *,
     accept_noncommercial: bool = False,
 ) -> dict[str, Any]:
-    """Measure the detector of the package, OpenCV's cascades, and detectors of the user's, each with these landmarks.
+    """Measure the detector of the package, and detectors of the user's, each with these landmarks.
 
     On the photographs of ``photographs``, or on the pictures of a folder, of which nobody knows how many faces they
     show: there the finds are told. Raises FacefusionError where the folder has no picture.
@@ -51,10 +49,10 @@ def faces(
     result['detectors'] = {}
     with ExitStack() as running:
         detectors: dict[str, Detector] = {}
-        for name in (*([''] if open_store().default(Role.DETECTOR) else []), *models):
-            loaded = load_detector(name, landmarks if name else '', accept_noncommercial=accept_noncommercial)
-            detectors[name or 'default'] = running.enter_context(closing(loaded))
-        detectors['cascade'] = CascadeDetector(STILL)
+        for name in (DEFAULT, *models):
+            given = '' if name == DEFAULT else landmarks
+            loaded = load_detector(name, given, accept_noncommercial=accept_noncommercial)
+            detectors[name] = running.enter_context(closing(loaded))
         for name, detector in detectors.items():
             timed = _Timed(detector)
             measured = _photographs(timed, variations) if images is None else _folder(timed, images)
