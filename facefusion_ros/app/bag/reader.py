@@ -153,12 +153,16 @@ class BagReader:
 
     def _search(self, index: _Index, file: BinaryIO, size: int) -> None:
         """Find the messages of a file without an index by walking through it."""
-        reached = len(MAGIC)
+        reached, before = len(MAGIC), 0
         try:
             for opcode, offset, length in _records(file, reached, size):
                 reached = offset
                 if opcode in {Opcode.DATA_END, Opcode.FOOTER}:
                     return
+                # An index of messages follows its chunk: what stands in the chunk's place was one.
+                if opcode == Opcode.MESSAGE_INDEX and before not in {Opcode.CHUNK, Opcode.MESSAGE_INDEX}:
+                    self._note(index, offset, _DamageError('there is no chunk where its index says so'))
+                before = opcode
                 if opcode == Opcode.CHUNK:
                     try:
                         begin_ns = self._learn_chunk(index, file.read(length))

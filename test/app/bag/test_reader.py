@@ -76,6 +76,19 @@ def test_flipped_bytes_never_crash_nor_invent(bag: Path, tmp_path: Path, data: s
         assert found == set(range(40)) or (reader.damage and found < set(range(40)))
 
 
+def test_a_chunk_that_is_called_something_else_is_missed(bag: Path, tmp_path: Path) -> None:
+    content = bytearray(bag.read_bytes())
+    reader = BagReader(bag)
+    chunk = reader._files[0].blocks[1][1]
+    content[chunk] = 0x09  # an attachment
+    content[-len(MAGIC) - 20] ^= 0xFF  # where the summary begins
+    path = tmp_path / 'called.mcap'
+    path.write_bytes(content)
+    reader = BagReader(path)
+    assert set(numbers(reader)) < set(range(40))
+    assert reader.damage
+
+
 def test_a_damaged_chunk_is_left_out_and_said(bag: Path, tmp_path: Path) -> None:
     content = bytearray(bag.read_bytes())
     middle = content.index(b'zstd', len(content) // 3)  # in the head of a chunk
