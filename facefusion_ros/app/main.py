@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--duration', type=seconds, default=20.0, metavar='S', help='how long, seconds (20)')
     sub.add_argument('--world', default='head', help='a world from config/worlds or a YAML file (head)')
     sub.add_argument('--persona', default='porcelain', help='a built-in persona or a folder (porcelain)')
-    sub.add_argument('--display', help='none, web:PORT, file:PATH.mp4 or compare:PATH.mp4 (compare:DIR/demo.mp4)')
+    sub.add_argument(
+        '--display', help='none, drm, window, web:PORT, file:PATH.mp4 or compare:PATH.mp4 (compare:DIR/demo.mp4)'
+    )
     sub.add_argument('--separate', action='store_true', help='one process per node instead of one for the hot path')
 
     sub = command('launch', _launch, 'run a ROS 2 launch file (XML) without ros2 launch')
