@@ -16,8 +16,8 @@ from facefusion_ros.ros.stage import OK, WARN, Health, StageNode, sampling_healt
 from facefusion_ros.sensors.bmi270 import FIRMWARE, load_firmware
 from facefusion_ros.sensors.bus_load import BusLoad, too_slow
 from facefusion_ros.sensors.iio_imu import NAMES, IioImu
-from facefusion_ros.sensors.motion import MotionSettings
 from facefusion_ros.sensors.motion_chips import MOTION_CHIPS, make_motion_chip
+from facefusion_ros.sensors.motion_plan import MotionSettings
 from facefusion_ros.sensors.sampling import SamplingLoop
 from facefusion_ros.sim.motion_chips import emulate_motion_chip
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from facefusion_ros.sensors.bus import Saturated, SensorError, SettingsLost, Stalled
 from facefusion_ros.sensors.chip import LightReading
-from facefusion_ros.sensors.photometer import Range, choose_range, variance_of
+from facefusion_ros.sensors.light_range import Range, choose_range, variance_of
 
 if TYPE_CHECKING:
     from facefusion_ros.sensors.bus import Bus

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.sensors.bus import Garbled
-from facefusion_ros.sensors.motion import MotionChip, MotionSettings, Plan, butterworth_delay_s, not_above, not_below
+from facefusion_ros.sensors.motion import MotionChip
+from facefusion_ros.sensors.motion_plan import MotionSettings, Plan, butterworth_delay_s, not_above, not_below
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from facefusion_ros.sensors import bosch_fifo
 from facefusion_ros.sensors.bus import Garbled, Overrun, Stalled
-from facefusion_ros.sensors.motion import (
-    STANDARD_GRAVITY,
-    MotionChip,
-    Plan,
-    butterworth_delay_s,
-    choose,
-)
+from facefusion_ros.sensors.motion import MotionChip
+from facefusion_ros.sensors.motion_plan import STANDARD_GRAVITY, Plan, butterworth_delay_s, choose
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from facefusion_ros.sensors.motion import MotionSettings, Registers
+    from facefusion_ros.sensors.motion_plan import MotionSettings, Registers
 
 _PMU_STATUS = 0x03
 _FIFO_LENGTH = 0x22

@@ -18,14 +18,14 @@ import numpy as np
 from facefusion_ros.sensors import bosch_fifo
 from facefusion_ros.sensors.bmi160 import ACC_CONF, CMD, Bmi160
 from facefusion_ros.sensors.bus import Remedy, SensorError, Stalled
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY
+from facefusion_ros.sensors.motion_plan import STANDARD_GRAVITY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facefusion_ros.sensors.bus import Bus
     from facefusion_ros.sensors.chip import Clock, Sleep
-    from facefusion_ros.sensors.motion import MotionSettings, Registers
+    from facefusion_ros.sensors.motion_plan import MotionSettings, Registers
 
 FIRMWARE = '/lib/firmware/bmi270-init-data.fw'
 """Where Linux has it."""

@@ -24,10 +24,10 @@ from facefusion_ros.sensors.invensense import (
     code_of,
     rates_hz,
 )
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, choose, first_order_delay_s, not_above
+from facefusion_ros.sensors.motion_plan import STANDARD_GRAVITY, Plan, choose, first_order_delay_s, not_above
 
 if TYPE_CHECKING:
-    from facefusion_ros.sensors.motion import MotionSettings
+    from facefusion_ros.sensors.motion_plan import MotionSettings
 
 # Bank in the high byte, register in the low one.
 _USER_CTRL = 0x003

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from facefusion_ros.sensors import tcs34725, tsl2591, veml6040, veml7700
 from facefusion_ros.sensors.bus import Remedy, Saturated, SensorError, TransferFailed
 from facefusion_ros.sensors.chip import LightReading
-from facefusion_ros.sensors.photometer import Light, variance_of
+from facefusion_ros.sensors.light_range import variance_of
+from facefusion_ros.sensors.photometer import Light
 
 if TYPE_CHECKING:
     from collections.abc import Callable

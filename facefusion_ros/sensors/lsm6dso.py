@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facefusion_ros.sensors.bus import Garbled
-from facefusion_ros.sensors.motion import (
-    STANDARD_GRAVITY,
-    MotionChip,
-    MotionSettings,
-    Plan,
-    butterworth_delay_s,
-    choose,
-)
+from facefusion_ros.sensors.motion import MotionChip
+from facefusion_ros.sensors.motion_plan import STANDARD_GRAVITY, MotionSettings, Plan, butterworth_delay_s, choose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,8 @@ from facefusion_ros.sensors.mpu6050 import Mpu6050, Mpu6500, Mpu9250
 
 if TYPE_CHECKING:
     from facefusion_ros.sensors.bus import Bus
-    from facefusion_ros.sensors.motion import MotionChip, MotionSettings
+    from facefusion_ros.sensors.motion import MotionChip
+    from facefusion_ros.sensors.motion_plan import MotionSettings
 
 MOTION_CHIPS: dict[str, type[MotionChip]] = {
     'mpu6050': Mpu6050,

@@ -19,10 +19,10 @@ from facefusion_ros.sensors.invensense import (
     code_of,
     rates_hz,
 )
-from facefusion_ros.sensors.motion import STANDARD_GRAVITY, Plan, choose, not_above
+from facefusion_ros.sensors.motion_plan import STANDARD_GRAVITY, Plan, choose, not_above
 
 if TYPE_CHECKING:
-    from facefusion_ros.sensors.motion import MotionSettings
+    from facefusion_ros.sensors.motion_plan import MotionSettings
 
 _SMPLRT_DIV = 0x19
 _CONFIG = 0x1A

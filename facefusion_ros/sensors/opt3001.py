@@ -6,7 +6,8 @@ Characteristics" for times and tolerance.
 
 from __future__ import annotations
 
-from facefusion_ros.sensors.photometer import Light, Photometer, Range, variance_of
+from facefusion_ros.sensors.light_range import Range, variance_of
+from facefusion_ros.sensors.photometer import Light, Photometer
 
 _RESULT, _CONFIGURATION, _MANUFACTURER, _DEVICE = 0x00, 0x01, 0x7E, 0x7F
 _AUTOMATIC = 0xC

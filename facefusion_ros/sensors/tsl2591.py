@@ -8,7 +8,8 @@ incandescent lamp.
 
 from __future__ import annotations
 
-from facefusion_ros.sensors.photometer import Light, Photometer, Range, variance_of
+from facefusion_ros.sensors.light_range import Range, variance_of
+from facefusion_ros.sensors.photometer import Light, Photometer
 
 _ENABLE, _CONTROL, _IDENTITY, _STATUS, _DATA = 0x00, 0x01, 0x12, 0x13, 0x14
 _POWER_ON, _MEASURE = 0x01, 0x02

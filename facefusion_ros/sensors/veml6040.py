@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 
-from facefusion_ros.sensors.photometer import Light, Photometer, Range, variance_of
+from facefusion_ros.sensors.light_range import Range, variance_of
+from facefusion_ros.sensors.photometer import Light, Photometer
 
 _CONFIGURATION, _RED, _GREEN, _BLUE, _WHITE = 0x00, 0x08, 0x09, 0x0A, 0x0B
 _SHUT_DOWN = 0x0001

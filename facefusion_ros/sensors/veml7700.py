@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from facefusion_ros.sensors.bus import Saturated
-from facefusion_ros.sensors.photometer import Light, Photometer, Range, variance_of
+from facefusion_ros.sensors.light_range import Range, variance_of
+from facefusion_ros.sensors.photometer import Light, Photometer
 
 if TYPE_CHECKING:
     from facefusion_ros.sensors.bus import Bus

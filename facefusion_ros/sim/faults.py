@@ -242,37 +242,6 @@ class Unplugged:
         return onward(message, chip)
 
 
-@dataclass
-class SilentReset:
-    """The chip loses its power for a moment at ``at_s`` without anybody being told."""
-
-    address: int
-    at_s: float
-    _over: bool = False
-
-    def carry(self, message: Message, chip: EmulatedChip | None, onward: Onward) -> bytes:
-        """Reset the chip once."""
-        if not self._over and chip is not None and message.address == self.address and message.time_s >= self.at_s:
-            chip.power_cycle()
-            self._over = True
-        return onward(message, chip)
-
-
-@dataclass
-class BusFault:
-    """Every transfer fails from ``begin_s`` to ``end_s``; ETIMEDOUT is a wire held low."""
-
-    begin_s: float
-    end_s: float = _ALWAYS
-    errno: int = errno.ETIMEDOUT
-
-    def carry(self, message: Message, chip: EmulatedChip | None, onward: Onward) -> bytes:
-        """Let no message through."""
-        if self.begin_s <= message.time_s < self.end_s:
-            raise _failure(self.errno)
-        return onward(message, chip)
-
-
 def _flipped(data: bytes, rng: Random) -> bytes:
     if not data:
         return data

@@ -18,8 +18,8 @@ from facefusion_ros.app.bench.sensor_faults import (
 from facefusion_ros.app.bench.sensors import CHIPS, sensors, stamp_figures, table
 from facefusion_ros.errors import SettingError
 from facefusion_ros.sensors.light_chips import LIGHT_CHIPS
-from facefusion_ros.sensors.motion import MotionSettings
 from facefusion_ros.sensors.motion_chips import MOTION_CHIPS
+from facefusion_ros.sensors.motion_plan import MotionSettings
 from facefusion_ros.sim import faults
 
 DIFFERENT_CHIPS = [chip for chip in CHIPS if chip != 'mpu9250']  # it is an MPU-6500 but for its identity

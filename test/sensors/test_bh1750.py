@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from facefusion_ros.sensors.bh1750 import ADDRESS, RANGES, Bh1750
 from facefusion_ros.sensors.bus import Bus, NobodyAnswers, Saturated
-from facefusion_ros.sensors.photometer import choose_range
+from facefusion_ros.sensors.light_range import choose_range
 from facefusion_ros.sensors.sampling import SamplingLoop
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.faults import Fault, SilentReset, at_registers, power_glitch
+from facefusion_ros.sim.faults import Fault, at_registers, power_glitch
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 HIGHEST_LUX = 121_000.0
@@ -157,7 +157,7 @@ def looped_for():
 @pytest.mark.parametrize('part', [0.0, 0.2, 0.4, 0.6, 0.8])
 def test_a_brown_out_gives_no_false_darkness(world, looped_for, make_clock, part):
     at_s = make_clock.START_NS * 1e-9 + 2.0 + 0.13 * part
-    with world(lambda _: 300.0, [SilentReset(ADDRESS, at_s)]) as w:
+    with world(lambda _: 300.0, [Fault(power_glitch, ADDRESS, at_s, most=1)]) as w:
         readings, _ = looped_for(w, 5.0)
         assert {round(r.lux) for r in readings} == {300}
         gap_s = np.diff([r.stamp_ns for r in readings]).max() * 1e-9
@@ -194,7 +194,7 @@ def test_light_counted_twice_is_not_taken_for_light_that_passes(world, looped_fo
 
 def test_real_darkness_is_believed_and_a_brown_out_in_it_ends(world, read_for, make_clock):
     at_s = make_clock.START_NS * 1e-9 + 3.0
-    with world(lambda t_s: 0.0 if t_s < 4.0 else 300.0, [SilentReset(ADDRESS, at_s)]) as w:
+    with world(lambda t_s: 0.0 if t_s < 4.0 else 300.0, [Fault(power_glitch, ADDRESS, at_s, most=1)]) as w:
         dark = [r for given in read_for(w.driver, w.clock, 4.0) for r in given]
         assert {r.lux for r in dark} == {0.0}
         light = [r for given in read_for(w.driver, w.clock, 11.0) for r in given]

@@ -5,7 +5,7 @@ import pytest
 
 from facefusion_ros.sensors.bmi270 import FIRMWARE_BYTES, NoFirmware, load_firmware
 from facefusion_ros.sensors.bus import Stalled
-from facefusion_ros.sensors.motion import MotionSettings
+from facefusion_ros.sensors.motion_plan import MotionSettings
 
 PROGRAM = np.random.default_rng(1).integers(0, 256, FIRMWARE_BYTES, np.uint8).tobytes()
 

@@ -22,7 +22,7 @@ from facefusion_ros.sensors.bus import (
     remedy_for,
 )
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.faults import BusFault, Fault, arbitration_lost, timed_out
+from facefusion_ros.sim.faults import Fault, arbitration_lost, timed_out
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 
@@ -78,7 +78,7 @@ def test_nobody_answers_names_address_bus_and_tool():
 
 
 def test_a_bus_error_says_what_it_was(adapter):
-    adapter.faults.append(BusFault(0.0))
+    adapter.faults.append(Fault(timed_out))
     bus = Bus(90)
     with pytest.raises(TransferFailed, match=r'0x23 on /dev/i2c-90 failed \(Connection timed out\)'):
         bus.write(0x23, [1])

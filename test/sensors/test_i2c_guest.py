@@ -13,8 +13,8 @@ from smbus2 import SMBus
 from facefusion_ros.app import doctor
 from facefusion_ros.sensors.bus import Bus, BusForbidden, BusUnfit, NobodyAnswers, NoBus, WrongIdentity
 from facefusion_ros.sensors.light_chips import COLOUR_CHIPS, LIGHT_CHIPS
-from facefusion_ros.sensors.motion import MotionSettings
 from facefusion_ros.sensors.motion_chips import make_motion_chip
+from facefusion_ros.sensors.motion_plan import MotionSettings
 from facefusion_ros.sensors.sampling import SamplingLoop, State
 from facefusion_ros.sim.light_chips import emulate_light_chip
 from facefusion_ros.sim.motion_chips import emulate_motion_chip

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from facefusion_ros.sensors.motion import MotionSettings
+from facefusion_ros.sensors.motion_plan import MotionSettings
 from facefusion_ros.sim.motion_chip import MotionNoise
 from facefusion_ros.sim.motion_chips import emulate_motion_chip
 

@@ -18,13 +18,13 @@ from facefusion_ros.sensors.bus import (
     Stalled,
     WrongIdentity,
 )
+from facefusion_ros.sensors.light_range import choose_range
 from facefusion_ros.sensors.opt3001 import Opt3001
-from facefusion_ros.sensors.photometer import choose_range, variance_of
 from facefusion_ros.sensors.tcs34725 import Tcs34725
 from facefusion_ros.sensors.tsl2591 import Tsl2591
 from facefusion_ros.sensors.veml6040 import Veml6040
 from facefusion_ros.sensors.veml7700 import Veml7700
-from facefusion_ros.sim.faults import Fault, SilentReset, replaced_by
+from facefusion_ros.sim.faults import Fault, power_glitch, replaced_by
 from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.opt3001 import EmulatedOpt3001
 from facefusion_ros.sim.taos import EmulatedTcs34725, EmulatedTsl2591
@@ -216,7 +216,7 @@ def test_too_much_light_is_an_error_and_no_number(world, name):
 def test_a_silent_reset_is_noticed_and_named(world, name, make_clock):
     at_s = make_clock.START_NS * 1e-9 + 1.7
     address = PAIRS[name][0].ADDRESS
-    with world(name, lambda _: 20.0, [SilentReset(address, at_s)], boot_s=0.001) as w:
+    with world(name, lambda _: 20.0, [Fault(power_glitch, address, at_s, most=1)], boot_s=0.001) as w:
         assert w.read(1.0)
         with pytest.raises((ChipReset, NobodyAnswers)):
             w.read(1.0)
@@ -303,9 +303,3 @@ def test_a_late_reader_gets_true_stamps(world, name):
             late += [w.clock.since_start(r.stamp_ns * 1e-9) - (r.lux - 1000.0) / slope for r in w.driver.read()]
         assert len(late) > 8
         assert np.abs(late).max() < 0.11
-
-
-def test_the_variance_counts_rounding_shot_noise_and_tolerance():
-    assert variance_of(0.0, 0.0, 0.5, 0.1) == pytest.approx(0.25 / 12.0)
-    assert variance_of(500.0, 1000.0, 0.5, 0.0) == pytest.approx(0.25 * 1000.0, rel=1e-3)
-    assert variance_of(500.0, 1000.0, 0.5, 0.1) == pytest.approx(250.0 + 2500.0 / 3.0, rel=1e-3)

@@ -7,7 +7,7 @@ from facefusion_ros.sensors.bus import Bus, ChipReset, NobodyAnswers, Overrun, W
 from facefusion_ros.sensors.mpu6050 import Mpu6050
 from facefusion_ros.sensors.sampling import SamplingLoop, State
 from facefusion_ros.sim.bh1750 import EmulatedBh1750
-from facefusion_ros.sim.faults import BusFault, SilentReset, Unplugged
+from facefusion_ros.sim.faults import Fault, Unplugged, power_glitch, timed_out
 from facefusion_ros.sim.i2c import EmulatedAdapter
 from facefusion_ros.sim.mpu6050 import EmulatedMpu6050
 
@@ -77,7 +77,11 @@ def test_a_chip_that_is_unplugged_and_plugged_in_again(clock, address):
 
 
 @pytest.mark.parametrize(
-    ('fault', 'kind'), [(SilentReset(0x68, 3.0), 'ChipReset'), (BusFault(3.0, 4.0), 'TransferFailed')]
+    ('fault', 'kind'),
+    [
+        (Fault(power_glitch, 0x68, 3.0, most=1), 'ChipReset'),
+        (Fault(timed_out, begin_s=3.0, end_s=4.0), 'TransferFailed'),
+    ],
 )
 def test_other_accidents_of_the_motion_sensor(clock, fault, kind):
     bench = Bench(clock, [fault])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smbus2 import I2cFunc, SMBus, i2c_msg
 
-from facefusion_ros.sim.faults import BusFault, SilentReset, Unplugged
+from facefusion_ros.sim.faults import Fault, Unplugged, power_glitch, timed_out
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 
@@ -193,7 +193,9 @@ def test_unplugged_and_plugged_in_again(number):
 def test_a_silent_reset_happens_once_and_to_one_chip():
     now_s = [0.0]
     memory, other = Memory(), Memory(0x51)
-    adapter = EmulatedAdapter(90, [memory, other], [SilentReset(0x50, 1.0)], clock=lambda: int(now_s[0] * 1e9))
+    adapter = EmulatedAdapter(
+        90, [memory, other], [Fault(power_glitch, 0x50, 1.0, most=1)], clock=lambda: int(now_s[0] * 1e9)
+    )
     with adapter, SMBus(90) as bus:
         bus.write_byte_data(0x50, 3, 0xEE)
         bus.write_byte_data(0x51, 3, 0xEE)
@@ -205,7 +207,7 @@ def test_a_silent_reset_happens_once_and_to_one_chip():
 
 
 def test_a_stuck_bus_fails_for_all(bus):
-    bus.adapter.faults.append(BusFault(0.0, 1.0))
+    bus.adapter.faults.append(Fault(timed_out, begin_s=0.0, end_s=1.0))
     for address in (0x50, 0x51):
         with pytest.raises(TimeoutError):
             bus.read_byte(address)

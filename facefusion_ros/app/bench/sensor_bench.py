@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from facefusion_ros.sensors.chip import Chip
-    from facefusion_ros.sensors.motion import MotionSettings
+    from facefusion_ros.sensors.motion_plan import MotionSettings
     from facefusion_ros.sim.i2c import EmulatedChip, Message, Onward
 
 BUS_NUMBER = 173
