@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_uint, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -328,7 +327,7 @@ class Sample:
 
 
 class Pipeline:
-    """A pipeline with an appsink. One thread pulls and closes; ``stop`` may come from any other."""
+    """A pipeline with an appsink, for one thread at a time."""
 
     def __init__(self, text: str, sink: str) -> None:
         """Build the pipeline, which ``text`` describes and whose appsink is named ``sink``; raises GstFailure."""
@@ -345,8 +344,6 @@ class Pipeline:
         self._gst.gst_pipeline_use_clock(self._pipeline, self._clock)
         self._bus = self._gst.gst_element_get_bus(self._pipeline)
         self._sink = self._gst.gst_bin_get_by_name(self._pipeline, sink.encode())
-        self._there = True
-        self._stopping = threading.Lock()
 
     def pause(self) -> bool:
         """Get ready; returns whether the pipeline is live, that is, cannot wait. Raises GstFailure."""
@@ -361,7 +358,7 @@ class Pipeline:
         self._gst.gst_util_set_object_arg(self._sink, name.encode(), value.encode())
 
     def pull(self, timeout_ns: int) -> Sample | None:
-        """Wait for a picture; None where none came, at the end, or once stopped. Raises GstFailure."""
+        """Wait for a picture; None where none came, or none will. Raises GstFailure."""
         pointer = self._gst.gst_app_sink_try_pull_sample(self._sink, timeout_ns)
         failure = self._failure()
         if failure is None:
@@ -372,7 +369,7 @@ class Pipeline:
 
     @property
     def ended(self) -> bool:
-        """Whether all pictures have been pulled, or the pipeline stopped."""
+        """Whether all pictures have been pulled."""
         return bool(self._gst.gst_app_sink_is_eos(self._sink))
 
     def since_ns(self, running_ns: int) -> int:
@@ -380,17 +377,9 @@ class Pipeline:
         base = self._gst.gst_element_get_base_time(self._pipeline)
         return int(self._gst.gst_clock_get_time(self._clock)) - int(base) - running_ns
 
-    def stop(self) -> None:
-        """End all its threads; a waiting ``pull`` returns."""
-        with self._stopping:
-            if self._there:
-                self._gst.gst_element_set_state(self._pipeline, _STATE_NULL)
-
     def close(self) -> None:
-        """Stop and let go; nothing may be called after that."""
-        self.stop()
-        with self._stopping:
-            self._there = False
+        """End all its threads and let go; nothing may be called after that."""
+        self._gst.gst_element_set_state(self._pipeline, _STATE_NULL)
         for each in (self._sink, self._bus, self._clock, self._pipeline):
             self._gst.gst_object_unref(each)
 

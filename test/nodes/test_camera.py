@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from facefusion_ros import msg
+from facefusion_ros.cameras.gst_library import GstMissing, gst
 from facefusion_ros.frames.pool import FrameReader
 from facefusion_ros.nodes import camera as camera_node
 from facefusion_ros.nodes.camera import Camera
@@ -116,6 +117,27 @@ def test_diagnostics_tell_what_decodes_and_what_was_damaged(listener, start, fil
     start(Camera, source=str(path), loop=True, decoder='software')
     status = diagnostics.until(lambda status: values_of(status)['damaged'] not in {'0', '1'})
     assert status.message == '64x48 at 25 Hz, mpeg4 in software'
+
+
+def test_a_pipeline_of_gstreamer_is_a_camera(listener, start, wait_until):
+    try:
+        missing = not gst().has_element('videotestsrc')
+    except GstMissing:
+        missing = True
+    if missing:
+        pytest.skip('left out, GStreamer is not here: apt install gstreamer1.0-plugins-base')
+    frames, diagnostics = listener.hear(msg.FrameRef, 'frame'), listener.diagnostics('camera')
+    pipeline = 'videotestsrc pattern=red is-live=true ! video/x-raw,format=NV12,width=320,height=240,framerate=30/1'
+    camera = start(Camera, source=f'gst:{pipeline}', width=160, height=120)
+    refs = [from_frame_ref(message) for message in frames.wait(5)]
+    assert all(one.info.stamp_ns < other.info.stamp_ns for one, other in itertools.pairwise(refs))
+    assert abs(refs[-1].info.stamp_ns - camera.now_ns()) < 30e9
+    with FrameReader() as reader, reader.lease(from_frame_ref(frames.more(1)[0])) as lease:
+        assert lease.pixels.shape == (120, 160, 3)
+        assert np.abs(lease.pixels.astype(int) - (0, 0, 255)).max() <= 3
+    diagnostics.until(lambda status: status.message == '160x120 at 30 Hz')
+    assert listener.transit('camera', 'deactivate')
+    wait_until(lambda: not any(thread.name == 'capture' for thread in threading.enumerate()), 'the end of the capture')
 
 
 def test_a_camera_without_calibration_says_so(listener, start, film):
