@@ -45,9 +45,10 @@ _STRAYS = 3
 _LOST_AFTER_S = 1.0
 _FEW_COUNTS = 2
 _ZEROS_FOR_DARKNESS = 3
-_FIRST_AGREEING, _AGREEING = 2, 3
-"""So many readings in a row have to agree, at first and after a jump. One may count twice, in the mode that is a bit
-away from ours, and the one before it may fall into the jump and be anything: two that agree can be wrong."""
+_FIRST_WITNESSES, _WITNESSES = 2, 3
+"""So many readings, of which the last two agree, it takes at first and after a jump. Two alone that agree can be wrong:
+the one counted twice, in the mode that is a bit away from ours, and the other fallen into the jump, where it may be
+anything."""
 _NEAR = 0.15
 _NEAR_LUX = 3.0
 
@@ -140,7 +141,7 @@ class Bh1750:
         self._index = self._next = 1
         self._zeros = 0
         self._trusted = None
-        self._odd.clear()
+        self._odd = []
         self._known = False
         self._begin()
 
@@ -229,13 +230,16 @@ class Bh1750:
         """Return the readings that their neighbours in time confirm."""
         before, odd = self._trusted, self._odd
         if before is not None and _near(before.lux, reading.lux):
-            self._trusted, self._odd = reading, []
-            return [reading]
-        self._odd = [*odd, reading] if odd and _near(odd[-1].lux, reading.lux) else [reading]
-        if len(self._odd) < (_FIRST_AGREEING if before is None else _AGREEING):
+            return self._trust([reading])
+        odd.append(reading)
+        del odd[:-_WITNESSES]
+        if len(odd) < (_FIRST_WITNESSES if before is None else _WITNESSES) or not _near(odd[-2].lux, reading.lux):
             return []
-        confirmed, self._odd, self._trusted = self._odd, [], reading
-        return confirmed
+        return self._trust([each for each in odd if _near(each.lux, reading.lux)])
+
+    def _trust(self, readings: list[LightReading]) -> list[LightReading]:
+        self._trusted, self._odd = readings[-1], []
+        return readings
 
     def _saturated(self) -> list[LightReading]:
         least_sensitive = len(RANGES) - 1

@@ -1,6 +1,7 @@
 """Bosch BMI160, a gyroscope and accelerometer.
 
 Source: Bosch BST-BMI160-DS000 (rev. 0.9); waiting times also as in Linux drivers/iio/imu/bmi160/bmi160_core.c.
+The delay of the gyroscope's filter is found in neither, and estimated from its bandwidth.
 """
 
 from __future__ import annotations

@@ -181,6 +181,7 @@ class ChipClock:
         answered_ns = int(self._answered_ns[self._end - 1])
         oldest = int(np.searchsorted(self._answered_ns[: self._end], answered_ns - _LONGEST_WINDOW_NS))
         self._begin = max(self._begin, oldest, self._end - _MOST_OBSERVATIONS)
+        enough = self._end - self._begin >= _FEWEST_OBSERVATIONS
         while self._end - self._begin >= _FEWEST_OBSERVATIONS:
             window = slice(self._begin, self._end)
             ages = (self._counts[window] - self._count).astype(np.float64)
@@ -204,7 +205,7 @@ class ChipClock:
         self._newest_ns = answered_ns - round(0.5 * self._period_ns)
         self._lines = _UNKNOWN
         self._steady = False
-        if self._tolerance < PERIOD_TOLERANCE and self._end - self._begin == _FEWEST_OBSERVATIONS - 1:
+        if enough:  # and no line fits: perhaps the period has moved
             self._tolerance = min(2.0 * self._tolerance, PERIOD_TOLERANCE)
 
     def _learn_drift(self, now_ns: int) -> None:

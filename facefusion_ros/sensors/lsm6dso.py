@@ -1,6 +1,7 @@
 """ST LSM6DSO (and LSM6DSOX), a gyroscope and accelerometer whose FIFO tags each word.
 
 Source: ST DS12140 (LSM6DSO datasheet, rev. 2) and application note AN5192, "FIFO" and "Gyroscope bandwidth".
+The delay of the gyroscope's filter is not found there, and estimated from its bandwidth.
 """
 
 from __future__ import annotations

@@ -157,6 +157,23 @@ def test_after_a_restart_of_the_chip_its_period_is_still_known():
     assert again < reads
 
 
+def test_restarts_one_after_the_other_do_not_make_it_forget_the_period():
+    reads = 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        chip = Oscillator(0.02, lambda rng=rng: 0.3 * rng.random(), lambda: (0.015, 0.01))
+        for _ in range(600):
+            chip.read()
+        for _ in range(6):
+            chip.clock.lose_beat()
+            for _ in range(8):
+                chip.read()
+        while not chip.clock.locked:
+            chip.read()
+            reads += 1
+    assert reads / 5 < 20  # where it has to learn the period anew: 34
+
+
 @pytest.mark.parametrize('drift_per_s', [-8e-5, 8e-5])
 def test_a_steady_drift_is_learned(drift_per_s):
     """A straight line through 6 s would be off by 180 µs at its end."""
