@@ -1,3 +1,6 @@
+import itertools
+import mmap
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -5,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from facefusion_ros.app.bench.architectures import ARCHITECTURES
-from facefusion_ros.app.bench.inference import inference
+from facefusion_ros.app.bench.inference import _steady, inference
 from facefusion_ros.app.bench.networks import NETWORKS, write_network
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.models.entry import Role
@@ -68,6 +71,19 @@ def _check_steady(steady, runs):
 def test_runs_of_every_role_take_no_memory(role, tmp_path):
     (row,) = inference(2, [write_network(role, tmp_path)], 100)['networks'].values()
     _check_steady(row['steady'], 100)
+
+
+def test_a_leak_is_seen_and_what_is_taken_once_is_not():
+    held = []
+    runs = itertools.count(1)
+
+    def take(size_bytes):
+        pages = mmap.mmap(-1, size_bytes)
+        pages.write(b'1' * size_bytes)
+        held.append(pages)
+
+    assert _steady(lambda: take(100_000), 100)['resident_growth'] > 5_000_000
+    assert _steady(lambda: next(runs) == 50 and take(50_000_000), 100)['resident_growth'] < 1 << 20
 
 
 @pytest.mark.usefixtures('no_starts')

@@ -146,13 +146,17 @@ def test_nothing_is_allocated_once_the_arrays_are_known(nets, saved, resident_by
     for _ in range(50):
         engine.run(inputs, outputs)
     gc.collect()
-    held = resident_bytes()
+    held = [resident_bytes()]
+    for _ in range(5):
+        for _ in range(100):
+            engine.run(inputs, outputs)
+        held.append(resident_bytes())
     tracemalloc.start()
     try:
         engine.run(inputs, outputs)
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        for _ in range(1000):
+        for _ in range(500):
             engine.run(inputs, outputs)
         after, peak = tracemalloc.get_traced_memory()
     finally:
@@ -160,7 +164,8 @@ def test_nothing_is_allocated_once_the_arrays_are_known(nets, saved, resident_by
     # Names and iterators of a call, and nothing of the size of a picture (786 432 bytes) or that adds up over runs.
     assert peak - before < 8192
     assert after - before < 4096
-    assert resident_bytes() - held < 786_432
+    # What leaks does so in most parts; other threads of this process may take memory for once.
+    assert 5 * np.median(np.diff(held)) < 393_216
 
 
 @pytest.fixture(scope='module')

@@ -44,6 +44,8 @@ WARM_RUNS = 5
 SLOW_S, LONGEST_S, LEAST_FRAMES = 0.1, 60.0, 4
 """A network of which a run takes longer than ``SLOW_S`` is run for a minute."""
 STARTS = 3
+PARTS = 5
+"""Of the runs over which memory is watched."""
 RESTING = 0.1
 """Share of a core below which this process is at rest."""
 LOOK_S, LONGEST_REST_S = 0.02, 2.0
@@ -204,13 +206,17 @@ def _start(way: str, file: Path, cache: Path) -> dict[str, float]:
 def _steady(run: Callable[[], None], runs: int) -> dict[str, int]:
     """Return what memory grows by over runs with the same arrays, and the most that is held for a moment, in bytes.
 
-    ``resident_growth`` is what the operating system sees of the whole process, ``traced`` is numpy's and Python's own.
+    ``resident_growth`` is what the operating system sees of the whole process: ``PARTS`` times the median growth of so
+    many parts of the runs, since what leaks grows in each, and what other threads take for once in few. ``traced`` is
+    numpy's and Python's own.
     """
     gc.collect()
-    resident = _resident_bytes()
-    for _ in range(runs):
-        run()
-    growth = _resident_bytes() - resident
+    resident = [_resident_bytes()]
+    for size in _parts(runs):
+        for _ in range(size):
+            run()
+        resident.append(_resident_bytes())
+    growth = PARTS * int(np.median(np.diff(resident)))
     tracemalloc.start()
     try:
         run()
@@ -222,6 +228,11 @@ def _steady(run: Callable[[], None], runs: int) -> dict[str, int]:
     finally:
         tracemalloc.stop()
     return {'runs': runs, 'resident_growth': growth, 'traced_growth': after - before, 'traced_peak': peak - before}
+
+
+def _parts(runs: int) -> list[int]:
+    """Return ``runs`` in ``PARTS`` parts that differ by one at most."""
+    return [(runs + part) // PARTS for part in range(PARTS)]
 
 
 def _resident_bytes() -> int:
