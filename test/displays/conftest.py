@@ -6,6 +6,7 @@ import mmap
 import os
 import socket
 import struct
+import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,42 @@ def make_frame() -> Callable[..., Frame]:
         return Frame(pixels, FrameInfo(stamp_ns=stamp_ns, frame_id='camera_optical_frame', sequence=number))
 
     return make
+
+
+class Told:
+    """What became of frames: sequence and the time of the flip, None where it never came."""
+
+    def __init__(self, patience_s: float = 20.0) -> None:
+        self.all: list[tuple[int, int | None]] = []
+        self._patience_s = patience_s
+        self._change = threading.Condition()
+
+    def __call__(self, info: FrameInfo, time_ns: int | None) -> None:
+        with self._change:
+            self.all.append((info.sequence, time_ns))
+            self._change.notify_all()
+
+    def wait(self, count: int) -> list[tuple[int, int | None]]:
+        return self.until(lambda: len(self.all) >= count)
+
+    def until(self, holds: Callable[[], bool]) -> list[tuple[int, int | None]]:
+        with self._change:
+            assert self._change.wait_for(holds, self._patience_s), self.all
+        return self.all
+
+    @property
+    def shown(self) -> list[int]:
+        return [sequence for sequence, time_ns in self.all if time_ns is not None]
+
+
+@pytest.fixture(scope='session')
+def make_told() -> type[Told]:
+    return Told
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
 
 
 REFRESH_NS = 16_666_000

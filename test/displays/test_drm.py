@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,36 +20,6 @@ from facefusion_ros.displays.drm import DrmScreen, holders, survey
 from facefusion_ros.displays.letterbox import fit
 from facefusion_ros.displays.sink import DisplayError
 from facefusion_ros.frames.frame import Encoding
-
-
-class Told:
-    """What became of frames: sequence and the time of the flip, None where it never came."""
-
-    def __init__(self):
-        self.all = []
-        self._change = threading.Condition()
-
-    def __call__(self, info, time_ns):
-        with self._change:
-            self.all.append((info.sequence, time_ns))
-            self._change.notify_all()
-
-    def wait(self, count):
-        return self.until(lambda: len(self.all) >= count)
-
-    def until(self, holds):
-        with self._change:
-            assert self._change.wait_for(holds, 20.0), self.all
-        return self.all
-
-    @property
-    def shown(self):
-        return [sequence for sequence, time_ns in self.all if time_ns is not None]
-
-
-@pytest.fixture
-def told():
-    return Told()
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +81,8 @@ def test_the_newest_frame_wins_and_nothing_waits(card, told, make_frame):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(['show', 'show', 'refresh']), max_size=30))
-def test_every_frame_is_told_of_once_and_those_shown_in_order(make_card, make_frame, steps):
-    card, told, numbers = make_card(), Told(), itertools.count()
+def test_every_frame_is_told_of_once_and_those_shown_in_order(make_card, make_told, make_frame, steps):
+    card, told, numbers = make_card(), make_told(), itertools.count()
     with opened(card, told, '@640x480') as screen:
         for step in steps:
             if step == 'show':
@@ -350,7 +319,7 @@ def test_a_plane_that_does_not_keep_its_promise_is_not_tried_again(card, told, m
 
 def refusal(card, wanted=''):
     with pytest.raises(DisplayError) as caught:
-        DrmScreen(Wanted.parse(wanted), Told(), card)
+        DrmScreen(Wanted.parse(wanted), lambda _info, _time_ns: None, card)
     text = str(caught.value)
     assert '\n' not in text
     return text

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,25 +39,9 @@ def console(text_console):
     return text_console()
 
 
-class Told:
-    def __init__(self):
-        self.all = []
-        self._change = threading.Condition()
-
-    def __call__(self, info, time_ns):
-        with self._change:
-            self.all.append((info.sequence, time_ns))
-            self._change.notify_all()
-
-    def wait(self, count):
-        with self._change:
-            assert self._change.wait_for(lambda: len(self.all) >= count, 60.0), self.all
-        return self.all
-
-
 @pytest.fixture
-def told():
-    return Told()
+def told(make_told):
+    return make_told(60.0)
 
 
 @pytest.fixture
@@ -131,7 +114,7 @@ def test_a_burst_leaves_the_newest_on_the_screen(open_screen, told, make_frame, 
     for number in range(60):
         display.show(make_frame(number, 800, 600), None)
     told.wait(60)
-    shown = [sequence for sequence, time_ns in told.all if time_ns is not None]
+    shown = told.shown
     assert shown == sorted(shown)
     assert shown[-1] == 59
     assert len(shown) + display.dropped == 60
@@ -162,23 +145,23 @@ def test_the_console_comes_back_after_the_end(open_screen, told, make_frame, scr
     assert np.array_equal(screen(), console)
 
 
-def test_the_console_comes_back_after_a_crash(console, screen):
+def test_the_console_comes_back_after_a_crash(console, screen, told):
     with subprocess.Popen([sys.executable, '-c', SHOW_RED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b'shown\n'
         assert (screen()[400, 640] == (250, 0, 0)).all()
         with pytest.raises(DisplayError, match=rf'another program \(.*, pid {process.pid}\) owns the display'):
-            DrmScreen(Wanted(), Told())
+            DrmScreen(Wanted(), told)
         process.kill()
         process.wait()
     assert np.array_equal(screen(), console)
 
 
 @pytest.mark.usefixtures('console')
-def test_what_is_not_there_is_told_with_what_is():
+def test_what_is_not_there_is_told_with_what_is(told):
     with pytest.raises(DisplayError, match=r'Virtual-1 has no mode 333x222: there are .*1024x768@'):
-        DrmScreen(Wanted.parse('@333x222'), Told())
+        DrmScreen(Wanted.parse('@333x222'), told)
     with pytest.raises(DisplayError, match=r'no connector HDMI-A-1: there are Virtual-1 \(\d+x\d+@'):
-        DrmScreen(Wanted.parse('HDMI-A-1'), Told())
+        DrmScreen(Wanted.parse('HDMI-A-1'), told)
     [found], others = survey(kms.Linux())
     found.card.close()
     assert (found.driver, others) == ('bochs-drm', [])
