@@ -87,7 +87,7 @@ def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
 
 def main() -> None:
     """Train the restorer."""
-    options = run_options('restorer', 'pairs', 'pairs', steps=8_000, count=8).parse_args()
+    options = run_options('restorer', 'pairs', 'pairs', steps=12_000, count=4).parse_args()
     make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
     net = train(Restorer(), make, loss_of, settings_of(options, rate=1.5e-3))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, 1))

@@ -44,16 +44,19 @@ class Swapper(nn.Module):
 
 
 def structure(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) similarity of structure, Gaussian windows of 11 replaced by boxes of 7 (Wang et al., 2004)."""
-
-    def mean(x: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
-
-    mean_a, mean_b = mean(first), mean(second)
-    var_a, var_b = mean(first * first) - mean_a.square(), mean(second * second) - mean_b.square()
-    both = mean(first * second) - mean_a * mean_b
+    """(N, C, H, W) to (N, C, H/4-1, W/4-1) similarity of structure (Wang et al., 2004) in ``windows``."""
+    # As the hourglass gives them, pooling takes ten times longer.
+    first, second = first.contiguous(), second.contiguous()
+    mean_a, mean_b = windows(first), windows(second)
+    var_a, var_b = windows(first * first) - mean_a.square(), windows(second * second) - mean_b.square()
+    both = windows(first * second) - mean_a * mean_b
     light = (2 * mean_a * mean_b + 0.01**2) / (mean_a.square() + mean_b.square() + 0.01**2)
     return light * (2 * both + 0.03**2) / (var_a + var_b + 0.03**2)
+
+
+def windows(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) to (N, C, H/4-1, W/4-1) means over windows of 8, every 4 pixels."""
+    return functional.avg_pool2d(x, 8, 4)
 
 
 def slopes(x: torch.Tensor) -> torch.Tensor:
@@ -73,7 +76,7 @@ def loss_of(output: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> dict[str
     return {
         'colour': 2 * (weight * (picture - truth).abs()).mean(),
         'slopes': 2 * (weight[..., 1:, 1:] * (slopes(picture) - slopes(truth)).abs()).mean(),
-        'structure': 0.3 * (weight * (1 - structure(picture, truth))).mean(),
+        'structure': 0.3 * (windows(weight) * (1 - structure(picture, truth))).mean(),
         'mask': (mask - shown).abs().mean() + functional.mse_loss(mask, shown),
     }
 
@@ -113,7 +116,7 @@ def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
 
 def main() -> None:
     """Train the persona swapper."""
-    options = run_options('swapper', 'pairs', 'pairs', steps=8_000, count=8).parse_args()
+    options = run_options('swapper', 'pairs', 'pairs', steps=16_000, count=4).parse_args()
     make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
     net = train(Swapper(), make, loss_of, settings_of(options, rate=2e-3))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, len(PERSONAS)))
