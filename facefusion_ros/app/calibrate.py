@@ -20,7 +20,7 @@ from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.blending.alignment import IDENTITY_MOUNTING
 from facefusion_ros.blending.gyro_calibration import Calibration, TooLittleMotionError, Turns, calibrate
 from facefusion_ros.blending.pictures import Pictures
-from facefusion_ros.blending.visual_turn import VisualTurn
+from facefusion_ros.blending.visual_turn import VisualTurn, turn_of
 from facefusion_ros.cameras.calibration import at_size, read_calibration
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.ros.image import from_camera_info
@@ -68,7 +68,8 @@ class _Seen:
             self.camera = at_size(self.camera, width, height)
         if not 0 < stamp_ns - self.last_ns <= LONGEST_NS:
             self.visual.reset()
-        turn = self.visual.advance(self.pictures.keep(picture, stamp_ns), self.faces, self.camera)
+        matches = self.visual.advance(self.pictures.keep(picture, stamp_ns), self.faces, self.camera)
+        turn = None if matches is None else turn_of(matches, self.camera)
         if turn is not None:
             self.turns.append((self.last_ns, stamp_ns, turn))
         self.last_ns = stamp_ns

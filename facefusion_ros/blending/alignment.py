@@ -7,7 +7,6 @@ moves, which only pictures show; and a vehicle that carries both, which the gyro
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from facefusion_ros.blending.pictures import Pictures
 from facefusion_ros.blending.residual import Reference
 from facefusion_ros.blending.self_calibration import SelfCalibration
 from facefusion_ros.blending.smoothing import SmoothingSettings, Steady
-from facefusion_ros.blending.visual_turn import VisualTurn
+from facefusion_ros.blending.visual_turn import VisualTurn, row_turns, turn_of
 from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import apply, invert
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from facefusion_ros.blending.visual_turn import PointMap
+    from facefusion_ros.blending.visual_turn import Matches
     from facefusion_ros.faces.face import Face
     from facefusion_ros.frames.intrinsics import Intrinsics
 
@@ -169,8 +168,8 @@ class Alignment:
         before_ns, self._seen_ns = self._seen_ns, stamp_ns
         settings, camera = self.settings, self._camera()
         if settings.gyro and settings.calibrate and camera is not None and self._rotations.begun:
-            rows = self._to_middle_row(camera, before_ns, stamp_ns)
-            turn = self._visual_turn.advance(picture, faces, camera, rows)
+            matches = self._visual_turn.advance(picture, faces, camera)
+            turn = None if matches is None else self._turn(matches, camera, before_ns, stamp_ns)
             if turn is not None:
                 self._calibration()  # starts anew where the settings changed
                 self._self_calibration.add(before_ns, stamp_ns, turn, self._rotations)
@@ -250,33 +249,26 @@ class Alignment:
         readings = self._readings(since_ns, stamp_ns)
         return motion.displaced(points, since_ns, stamp_ns, readings, camera, shutter)
 
-    def _to_middle_row(self, camera: Intrinsics, before_ns: int, stamp_ns: int) -> tuple[PointMap, PointMap] | None:
-        """Return what takes points of two frames to where they are while the middle row is seen; None if not needed."""
-        if not self.settings.readout_s:
-            return None
-        readings = self._readings(before_ns, stamp_ns)
-        if len(readings[0]) == 0:
-            return None
+    def _turn(self, matches: Matches, camera: Intrinsics, before_ns: int, stamp_ns: int) -> NDArray[np.float64] | None:
+        """(3,) by how much the camera turned between two frames, rad, optical frame; None where they do not tell."""
+        readings = self._readings(before_ns, stamp_ns) if self.settings.readout_s else None
+        if readings is None or len(readings[0]) == 0:
+            return turn_of(matches, camera)
         shutter = motion.Shutter(camera.height, self.settings.readout_s)
-
-        def at(about_ns: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
-            turns = motion.exponential_maps(motion.angles_about(*readings, about_ns, shutter.delays_s(points[:, 1])))
-            return camera.pixels(np.einsum('nij,nj->ni', turns, camera.rays(points)))
-
-        return partial(at, before_ns), partial(at, stamp_ns)
+        return turn_of(matches, camera, row_turns(matches, before_ns, stamp_ns, motion.GyroAngle(*readings), shutter))
 
     def _learn(self, face: Face) -> _Known | None:
         """Take note of where a face was measured; returns what is known of it, None for one without a track."""
         if face.track_id == 0 or face.measured_ns <= 0:
             return None
-        centre = face.landmarks.mean(axis=0).astype(np.float64)
         known = self._known.get(face.track_id)
         if known is None or not -FORGOTTEN_NS < face.measured_ns - known.measured_ns < FORGOTTEN_NS:
             for track_id, other in list(self._known.items()):
                 if face.measured_ns - other.measured_ns > FORGOTTEN_NS or len(self._known) >= MAX_TRACKS:
                     del self._known[track_id]
-            known = self._known[face.track_id] = _Known(centre, face.measured_ns, Coupling(_width(face)))
+            known = self._known[face.track_id] = _Known(_centre(face), face.measured_ns, Coupling(_width(face)))
         elif face.measured_ns > known.measured_ns:
+            centre = _centre(face)
             moved = self._turned(known.centre[None], known.measured_ns, face.measured_ns)
             turned_px = np.zeros(2) if moved is None else moved[0] - known.centre
             dt_s = 1e-9 * (face.measured_ns - known.measured_ns)
@@ -356,11 +348,11 @@ def _predictions(
     predictions = [] if turned is None else [turned]
     if gate and known is not None:
         whole = STILL if turned is None else turned
-        centre = face.landmarks.mean(axis=0).astype(np.float64)
+        centre = _centre(face)
         turned_px = whole[:, :2] @ centre + whole[:, 2] - centre
-        linear = np.eye(2) + min(known.coupling.share, 1.0) * (whole[:, :2] - np.eye(2))
         went_px = known.coupling.predict_px(turned_px, dt_s)
-        gated = np.column_stack((linear, centre + went_px - linear @ centre))
+        gated = STILL + min(known.coupling.share, 1.0) * (whole - STILL)
+        gated[:, 2] = centre + went_px - gated[:, :2] @ centre
         if not predictions or float(np.abs(went_px - turned_px).max()) > ALIKE_PX:
             predictions.insert(0, gated)
         else:
@@ -368,6 +360,12 @@ def _predictions(
     if not predictions or turned is not None:
         predictions.append(STILL)
     return predictions
+
+
+def _centre(face: Face) -> NDArray[np.float64]:
+    """(2,) middle of a face's landmarks, pixels."""
+    centre: NDArray[np.float64] = face.landmarks.sum(axis=0, dtype=np.float64) / len(face.landmarks)
+    return centre
 
 
 def _width(face: Face) -> float:
@@ -378,6 +376,6 @@ def _width(face: Face) -> float:
 def _about(face: Face) -> NDArray[np.float64]:
     """(9, 2) points on and about a face, pixels."""
     low, high = face.landmarks.min(axis=0).astype(np.float64), face.landmarks.max(axis=0).astype(np.float64)
-    middle, reach = 0.5 * (low + high), 0.75 * float((high - low).max())
+    middle, reach = 0.5 * (low + high), max(0.75 * float((high - low).max()), 1.0)
     points: NDArray[np.float64] = middle + reach * _NINE
     return points

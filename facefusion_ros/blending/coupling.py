@@ -30,6 +30,7 @@ _LONGEST_S = 1.0
 _DOUBT = 2.0
 _LEAST_LIVELY = 0.02
 _ADAPTED = 0.25
+_EACH, _BOTH = np.arange(3), np.arange(2)
 
 
 class Coupling:
@@ -65,25 +66,28 @@ class Coupling:
         """Take how far a face of that width went in dt_s, (2,) pixels, and how far the gyro says, (2,) pixels."""
         if not 0.0 < dt_s <= _LONGEST_S:
             return
-        state, variance = self._state, self._variance
         kept = math.exp(-dt_s / _LASTS_S)
         own = (self._lively * _OWN_WIDTHS_S * width_px) ** 2 * (1.0 - kept * kept)
         fade = np.array([1.0, kept, kept])
-        state = state * fade
-        variance = variance * np.outer(fade, fade) + np.diag([_DRIFT_PER_ROOT_S**2 * dt_s, own, own])
+        state = self._state * fade
+        variance = self._variance * (fade[:, None] * fade)
+        variance[_EACH, _EACH] += (_DRIFT_PER_ROOT_S**2 * dt_s, own, own)
         design = np.array([[turned_px[0], dt_s, 0.0], [turned_px[1], 0.0, dt_s]])
-        noise = 2.0 * max(_NOISE_WIDTHS * width_px, _LEAST_NOISE_PX) ** 2
+        shared = design @ variance
+        spread = shared @ design.T
+        spread[_BOTH, _BOTH] += 2.0 * max(_NOISE_WIDTHS * width_px, _LEAST_NOISE_PX) ** 2
         rest = went_px - design @ state
-        spread = design @ variance @ design.T + noise * np.eye(2)
-        surprise = float(rest @ np.linalg.solve(spread, rest))
+        inverse = np.linalg.inv(spread)
+        surprise = float(rest @ inverse @ rest)
         self._lively *= math.exp(_ADAPTED * min(max(0.5 * surprise - 1.0, -1.0), 4.0))
         self._lively = min(max(self._lively, _LEAST_LIVELY), 1.0)
-        odd = math.sqrt(surprise) / _ODD
+        odd = surprise / _ODD**2
         if odd > 1.0:
-            spread = spread + (odd * odd - 1.0) * np.diag(np.diag(spread))
-        gain = np.linalg.solve(spread, design @ variance).T
-        state = state + gain @ rest
-        variance = variance - gain @ design @ variance
+            spread[_BOTH, _BOTH] *= odd
+            inverse = np.linalg.inv(spread)
+        gain = (inverse @ shared).T
+        state += gain @ rest
+        variance -= gain @ shared
         state[0] = min(max(float(state[0]), 0.0), MOST)
         self._state, self._variance = state, 0.5 * (variance + variance.T)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facefusion_ros.blending.motion import exponential_maps
+from facefusion_ros.blending.motion import GyroAngle, exponential_maps
 from facefusion_ros.errors import FacefusionError
 
 if TYPE_CHECKING:
@@ -69,37 +69,6 @@ class Calibration:
     """Of the axis that is known worst."""
     noise_rad: float = math.nan
     """Standard deviation of the pictures' turns from the gyro's, per axis."""
-
-
-class GyroAngle:
-    """The gyro's rates, integrated once; turns between any two times are then differences.
-
-    Axes are added without regard to order, which for the turn from one frame to the next costs less than a thousandth
-    of it.
-    """
-
-    def __init__(self, stamps_ns: NDArray[np.int64], rates: NDArray[np.float64]) -> None:
-        """Take stamps (m,), ns, rising, and rates (m, 3), rad/s; m >= 2."""
-        self.zero_ns = int(stamps_ns[0])
-        self._times_s = (stamps_ns - self.zero_ns) * 1e-9
-        self._rates = rates
-        steps = np.diff(self._times_s)
-        self._angles = np.zeros((len(rates), 3))
-        np.cumsum(0.5 * (rates[1:] + rates[:-1]) * steps[:, None], axis=0, out=self._angles[1:])
-        self._slopes = np.diff(rates, axis=0) / steps[:, None]
-
-    @property
-    def span_s(self) -> tuple[float, float]:
-        """First and last time at which anything is known, seconds after zero_ns."""
-        return 0.0, float(self._times_s[-1])
-
-    def at(self, times_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Angles (..., 3), rad since zero_ns, and rates (..., 3), rad/s, at times (...) in seconds after it."""
-        before = np.clip(np.searchsorted(self._times_s, times_s, side='right') - 1, 0, len(self._times_s) - 2)
-        since = (times_s - self._times_s[before])[..., None]
-        rates, slopes = self._rates[before], self._slopes[before]
-        angles: NDArray[np.float64] = self._angles[before] + since * (rates + 0.5 * since * slopes)
-        return angles, rates + since * slopes
 
 
 def search(turns: Turns, gyro: GyroAngle) -> Calibration:

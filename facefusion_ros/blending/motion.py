@@ -24,6 +24,10 @@ MAX_RATE_RAD_S = 35.0
 MAX_TURN_RAD = math.radians(30.0)
 CLOCK_SET_BACK_NS = 500_000_000
 FOREVER_NS = 1 << 62
+_LEAD_S = 1.0
+_IDENTITY = np.eye(3)
+_CROSS = np.array([[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]], float)
+"""(3, 9): takes a vector to the matrix of its cross product from the left, row by row."""
 
 
 class Rotations:
@@ -111,27 +115,36 @@ def turn_between(
         return None
     first, last = np.searchsorted(stamps_ns, [begin_ns, end_ns], side='right')
     around = stamps_ns[max(first - 1, 0) : last + 1]
-    if len(around) > 1 and int(np.diff(around).max()) > MAX_GAP_NS:
+    if len(around) > 1 and int((around[1:] - around[:-1]).max()) > MAX_GAP_NS:
         return None
-    inner = (stamps_ns[first:last] - begin_ns) * 1e-9
-    times = np.concatenate(([0.0], inner, [(end_ns - begin_ns) * 1e-9]))
-    low, high = max(first - 1, 0), last + 1
-    known = (stamps_ns[low:high] - begin_ns) * 1e-9
-    along = np.stack([np.interp(times, known, rates[low:high, axis]) for axis in range(3)], axis=1)
-    steps = 0.5 * (along[1:] + along[:-1]) * np.diff(times)[:, None]
+    inner = last - first
+    times, along = np.empty(inner + 2), np.empty((inner + 2, 3))
+    times[0], times[-1] = 0.0, (end_ns - begin_ns) * 1e-9
+    times[1:-1], along[1:-1] = (stamps_ns[first:last] - begin_ns) * 1e-9, rates[first:last]
+    along[0], along[-1] = _rate_at(begin_ns, first, stamps_ns, rates), _rate_at(end_ns, last, stamps_ns, rates)
+    steps = (along[1:] + along[:-1]) * (0.5 * (times[1:] - times[:-1]))[:, None]
     return _product(exponential_maps(steps))
+
+
+def _rate_at(time_ns: int, after: int, stamps_ns: NDArray[np.int64], rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) rate between the readings on both sides of a time, or the one where there is one; after: the later's."""
+    if after == 0 or after == len(stamps_ns):
+        nearest: NDArray[np.float64] = rates[min(after, len(stamps_ns) - 1)]
+        return nearest
+    share = float(time_ns - stamps_ns[after - 1]) / float(stamps_ns[after] - stamps_ns[after - 1])
+    between: NDArray[np.float64] = rates[after - 1] + share * (rates[after] - rates[after - 1])
+    return between
 
 
 def exponential_maps(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 3, 3) rotations of the (n, 3) rotation vectors, radians (Rodrigues' formula)."""
-    angles = np.linalg.norm(vectors, axis=1)[:, None, None]
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = vectors.T
-    cross[:, 1, 2], cross[:, 2, 0], cross[:, 0, 1] = -vectors.T
-    # sinc holds its value at 0; the second factor is (1 - cos a) / a^2, written without its 0 / 0.
-    maps: NDArray[np.float64] = (
-        np.eye(3) + np.sinc(angles / np.pi) * cross + 0.5 * np.sinc(angles / (2.0 * np.pi)) ** 2 * (cross @ cross)
-    )
+    # sin(a) / a and (1 - cos a) / a^2 by half the angle, which is never quite 0: what is lost is below the rounding.
+    half = np.maximum(0.5 * np.sqrt(np.einsum('ni,ni->n', vectors, vectors)), 1e-12)
+    sinc = np.sin(half) / half
+    cross = (vectors @ _CROSS).reshape(-1, 3, 3)
+    maps: NDArray[np.float64] = (0.5 * sinc * sinc)[:, None, None] * (cross @ cross)
+    maps += (sinc * np.cos(half))[:, None, None] * cross
+    maps += _IDENTITY
     return maps
 
 
@@ -144,34 +157,48 @@ def _product(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     return product
 
 
-def angles_about(
-    stamps_ns: NDArray[np.int64], rates: NDArray[np.float64], about_ns: int, delays_s: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n, 3) rotation vectors from about_ns to delays_s (n,) later or earlier, by rates (m, 3) that change linearly.
+class GyroAngle:
+    """Rates that change linearly from reading to reading, integrated once; turns between two times are differences.
 
-    For the few milliseconds of a picture's read-out, in which the order of rotations does not matter. Beyond the
-    readings the first or last of them counts.
+    Axes are added without regard to order, which for the turn from one frame to the next costs less than a thousandth
+    of it. Before the first reading and after the last the rate is theirs.
     """
-    known = (stamps_ns - about_ns) * 1e-9
-    times = np.concatenate(([0.0], delays_s))
-    turned = np.zeros((len(known), 3))
-    np.cumsum(0.5 * (rates[1:] + rates[:-1]) * np.diff(known)[:, None], axis=0, out=turned[1:])
-    before = np.clip(np.searchsorted(known, times, side='right') - 1, 0, max(len(known) - 2, 0))
-    since = times - known[before]
-    if len(known) > 1:
-        slope = (rates[before + 1] - rates[before]) / (known[before + 1] - known[before])[:, None]
-        outside = (times < known[0]) | (times > known[-1])
-        slope[outside] = 0.0
-    else:
-        slope = np.zeros((len(times), 3))
-    begin = rates[before].copy()
-    late = times > known[-1]
-    begin[late], since[late] = rates[-1], times[late] - known[-1]
-    at = (
-        np.where(late[:, None], turned[-1], turned[before]) + begin * since[:, None] + 0.5 * slope * since[:, None] ** 2
-    )
-    angles: NDArray[np.float64] = at[1:] - at[0]
-    return angles
+
+    def __init__(self, stamps_ns: NDArray[np.int64], rates: NDArray[np.float64]) -> None:
+        """Take stamps (m,), ns, rising, and rates (m, 3), rad/s; m >= 1."""
+        self.zero_ns = int(stamps_ns[0])
+        # One more reading in front, as the first; the last has no slope: so what is outside needs no case of its own.
+        self._times_s = np.empty(len(rates) + 1)
+        self._rates, self._slopes, self._angles = np.empty((3, len(rates) + 1, 3))
+        self._times_s[0], self._times_s[1:] = -_LEAD_S, (stamps_ns - self.zero_ns) * 1e-9
+        self._rates[0], self._rates[1:] = rates[0], rates
+        steps_s = (self._times_s[1:] - self._times_s[:-1])[:, None]
+        self._slopes[-1] = 0.0
+        np.divide(self._rates[1:] - self._rates[:-1], steps_s, out=self._slopes[:-1])
+        self._angles[0] = -_LEAD_S * rates[0]
+        np.cumsum(0.5 * steps_s * (self._rates[1:] + self._rates[:-1]), axis=0, out=self._angles[1:])
+        self._angles[1:] += self._angles[0]
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """First and last time at which anything is known, seconds after zero_ns."""
+        return 0.0, float(self._times_s[-1])
+
+    def at(self, times_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Angles (..., 3), rad since zero_ns, and rates (..., 3), rad/s, at times (...) in seconds after it."""
+        before = np.maximum(np.searchsorted(self._times_s, times_s, side='right') - 1, 0)
+        since = (times_s - self._times_s[before])[..., None]
+        rates, sloping = self._rates[before], since * self._slopes[before]
+        angles: NDArray[np.float64] = self._angles[before] + since * (rates + 0.5 * sloping)
+        return angles, rates + sloping
+
+    def turns(self, about_ns: int, delays_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 3, 3) rotations that take vectors as seen delays_s (n,) after a time to how they are seen at that time.
+
+        For the few milliseconds of a picture's read-out, in which the order of rotations does not matter.
+        """
+        about_s = (about_ns - self.zero_ns) * 1e-9
+        return exponential_maps(self.at(about_s + delays_s)[0] - self.at(np.array(about_s))[0])
 
 
 def displaced(
@@ -195,23 +222,28 @@ def displaced(
     if turn is None or math.acos(min(1.0, max(-1.0, 0.5 * (float(np.trace(turn)) - 1.0)))) > MAX_TURN_RAD:
         return None
     rays = camera.rays(points)
-    if shutter.readout_s:
-        row_turns = exponential_maps(angles_about(*readings, since_ns, shutter.delays_s(points[:, 1])))
-        rays = np.einsum('nij,nj->ni', row_turns, rays)
-    rays = rays @ turn  # turn^T, from the left
+    if not shutter.readout_s:
+        moved = camera.pixels(rays @ turn)  # turn^T, from the left
+        return moved if np.isfinite(moved).all() else None
+    gyro = GyroAngle(*readings)
+    rays = np.einsum('nij,nj->ni', gyro.turns(since_ns, shutter.delays_s(points[:, 1])), rays) @ turn
     moved = camera.pixels(rays)
-    if shutter.readout_s:
-        for _ in range(2):  # the row a point comes to lie in tells when it was seen there
-            rows = np.nan_to_num(moved[:, 1], nan=0.0)
-            row_turns = exponential_maps(angles_about(*readings, stamp_ns, shutter.delays_s(rows)))
-            moved = camera.pixels(np.einsum('nji,nj->ni', row_turns, rays))
-    return moved if bool(np.isfinite(moved).all()) else None
+    for _ in range(2):  # the row a point comes to lie in tells when it was seen there
+        if not np.isfinite(moved).all():
+            return None
+        moved = camera.pixels(np.einsum('nji,nj->ni', gyro.turns(stamp_ns, shutter.delays_s(moved[:, 1])), rays))
+    return moved if np.isfinite(moved).all() else None
 
 
 def affine_between(points: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, 3) affine map that takes points (n, 2) to moved (n, 2) with the least squared distance; n >= 3."""
-    middle = points.mean(axis=0)
-    terms = np.column_stack((points - middle, np.ones(len(points))))
-    solved: NDArray[np.float64] = np.linalg.lstsq(terms, moved, rcond=None)[0].T
-    solved[:, 2] -= solved[:, :2] @ middle
-    return solved
+    """(2, 3) affine map that takes points (n, 2) to moved (n, 2) with the least squared distance.
+
+    The points, n >= 3, are not all on one line.
+    """
+    count = len(points)
+    middle, centre = points.sum(axis=0) / count, moved.sum(axis=0) / count
+    terms = points - middle
+    affine = np.empty((2, 3))
+    affine[:, :2] = np.linalg.solve(terms.T @ terms, terms.T @ (moved - centre)).T
+    affine[:, 2] = centre - affine[:, :2] @ middle
+    return affine

@@ -69,15 +69,17 @@ class Pictures:
 
     def reduced_map(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, 3) affine map between two frames, as it is between their reduced pictures."""
-        half = 0.5 * (self.factor - 1)
-        moved = affine[:, 2] + (affine[:, :2] - np.eye(2)) @ (half, half)
-        return np.column_stack((affine[:, :2], moved / self.factor))
+        reduced: NDArray[np.float64] = affine.copy()
+        reduced[:, 2] += 0.5 * (self.factor - 1) * (affine[:, 0] + affine[:, 1] - 1.0)
+        reduced[:, 2] /= self.factor
+        return reduced
 
     def restored_map(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, 3) affine map between two reduced pictures, as it is between the frames."""
-        half = 0.5 * (self.factor - 1)
-        moved = self.factor * affine[:, 2] - (affine[:, :2] - np.eye(2)) @ (half, half)
-        return np.column_stack((affine[:, :2], moved))
+        restored: NDArray[np.float64] = affine.copy()
+        restored[:, 2] *= self.factor
+        restored[:, 2] -= 0.5 * (self.factor - 1) * (affine[:, 0] + affine[:, 1] - 1.0)
+        return restored
 
     def _allocate(self, width: int, height: int) -> None:
         self.frame_size = (width, height)

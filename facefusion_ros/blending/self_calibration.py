@@ -13,13 +13,13 @@ from facefusion_ros.blending.gyro_calibration import (
     LEAST_TURNS,
     MOST_SCALE,
     Calibration,
-    GyroAngle,
     TooLittleMotionError,
     Turns,
     refine,
     search,
     within,
 )
+from facefusion_ros.blending.motion import GyroAngle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WINDOW = 300
 """Turns that are fitted: 10 s at 30 frames per second."""
 UPDATED_AFTER = 5
+"""Turns, until the time offset is known; then half as often."""
 SEARCHED_AFTER = 15
 _LONGEST_NS = 120_000_000
 """Turns over longer than this, where frames were lost, are left out."""
@@ -56,7 +57,7 @@ class SelfCalibration:
         self._updated_ns = 0
 
     def add(self, begin_ns: int, end_ns: int, vector: NDArray[np.float64], rotations: Rotations) -> None:
-        """Take a turn (3,) that the picture shows, rad in the optical frame; every fifth updates the calibration."""
+        """Take a turn (3,) that the picture shows, rad in the optical frame; every so many update the calibration."""
         if not 0 < end_ns - begin_ns <= _LONGEST_NS:
             return
         if self._count and begin_ns < self._end_ns[(self._count - 1) % WINDOW]:
@@ -64,8 +65,12 @@ class SelfCalibration:
         place = self._count % WINDOW
         self._begin_ns[place], self._end_ns[place], self._vectors[place] = begin_ns, end_ns, vector
         self._count += 1
-        if self._count % UPDATED_AFTER == 0 and self._count >= LEAST_TURNS:
+        if self._count % (2 * UPDATED_AFTER if self._settled else UPDATED_AFTER) == 0 and self._count >= LEAST_TURNS:
             self._update(rotations)
+
+    @property
+    def _settled(self) -> bool:
+        return math.isfinite(self.calibration.time_offset_sigma_s)
 
     def _update(self, rotations: Rotations) -> None:
         kept = min(self._count, WINDOW)
@@ -80,9 +85,9 @@ class SelfCalibration:
         if int(covered.sum()) < LEAST_TURNS:
             return
         turns = Turns(turns.begin_ns[covered], turns.end_ns[covered], turns.vectors[covered])
-        settled = math.isfinite(self.calibration.time_offset_sigma_s)
-        if settled:
-            found = refine(turns, gyro, replace(self.calibration, scale=1.0), iterations=2)
+        if self._settled:
+            # Near the answer one step of Gauss and Newton's method is enough, and the next update makes another.
+            found = refine(turns, gyro, replace(self.calibration, scale=1.0), iterations=1)
         elif self._count % SEARCHED_AFTER == 0:
             everywhere = within(turns, gyro)
             chosen = Turns(turns.begin_ns[everywhere], turns.end_ns[everywhere], turns.vectors[everywhere])

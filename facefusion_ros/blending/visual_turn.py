@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from facefusion_ros.blending.motion import GyroAngle, Shutter
     from facefusion_ros.faces.face import Face
     from facefusion_ros.frames.intrinsics import Intrinsics
-
-PointMap = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 LONGEST_SIDE_PX = 320
 COLUMNS, ROWS = 4, 2
@@ -26,19 +26,35 @@ LEAST_POINTS = 10
 _LEAST_DISTANCE_PX = 9
 _EDGE_PX = 4
 _QUALITY = 0.02
-_WINDOW = (13, 13)
+_WINDOW = (11, 11)
 _LEVELS = 2
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.01)
 _BESIDE, _ABOVE, _BELOW = 0.45, 0.4, 1.0
 """By these shares of a face's box the background begins further out: hair, neck and shoulders move with the face."""
 _GUESSES = 14
+_GUESS = np.arange(_GUESSES)
+_FITS = 2
+_HELD = 1e-12 * np.eye(3)
+"""Keeps equations solvable that say nothing of an axis."""
 _OUTLIER = 3.0
 _LEAST_SPREAD_PX = 0.05
 _LEAST_AGREEING = 0.5
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Where the background was and is."""
+
+    before: NDArray[np.float64]
+    """(n, 2) pixels of the earlier frame, n >= LEAST_POINTS."""
+    after: NDArray[np.float64]
+    """(n, 2) pixels of the later frame."""
+    pixel: float
+    """Size of the pixels they were found in, pixels of the frame."""
+
+
 class VisualTurn:
-    """Follows corners of the background from frame to frame and fits a rotation to their motion.
+    """Follows corners of the background from frame to frame.
 
     Without faces all of the picture is background.
     """
@@ -63,13 +79,10 @@ class VisualTurn:
         picture: NDArray[np.uint8],
         faces: Sequence[Face],
         camera: Intrinsics,
-        to_middle_row: tuple[PointMap, PointMap] | None = None,
-    ) -> NDArray[np.float64] | None:
-        """Take the next picture, (h, w) grey; returns the (3,) rotation vector since the last, rad, optical frame.
+    ) -> Matches | None:
+        """Take the next picture, (h, w) grey; returns where the background went since the last.
 
-        ``camera`` is for a picture of any size of the same shape. ``to_middle_row``, for a rolling shutter,
-        takes pixels (n, 2) of the camera's size, of the earlier and of the later frame, to where they would be seen
-        when the middle row is. None where too few corners agree on a turn.
+        ``camera`` is for a picture of any size of the same shape. None where too few corners were followed.
         """
         self._keep(picture)
         background = self._background(faces, camera)
@@ -79,7 +92,7 @@ class VisualTurn:
                 self._look(tile, background)
             return None
         start = self._corners
-        turn = None
+        matches = None
         if len(start) >= LEAST_POINTS:
             end, found, _ = cv2.calcOpticalFlowPyrLK(
                 self._before, self._now, start[:, None], np.empty_like(start), None, None, _WINDOW, _LEVELS, _STOP
@@ -87,17 +100,16 @@ class VisualTurn:
             height, width = self._now.shape
             inside = (end[:, 0] >= 2).all(axis=1) & (end[:, 0] <= (width - 3, height - 3)).all(axis=1)
             good = inside & (found[:, 0] == 1)
-            if int(good.sum()) >= LEAST_POINTS:
-                before, after = (self._restore(points[good], camera) for points in (start, end[:, 0]))
-                if to_middle_row is not None:
-                    before, after = to_middle_row[0](before), to_middle_row[1](after)
-                turn = fit_turn(camera.rays(before), camera.rays(after), camera.fx, self._scale(camera))
+            if np.count_nonzero(good) >= LEAST_POINTS:
+                pixel = self._scale(camera)
+                before, after = (self._restore(points[good], pixel) for points in (start, end[:, 0]))
+                matches = Matches(before, after, pixel)
             self._corners = end[good, 0]
             x, y = self._corners.astype(int).T
             self._corners = self._corners[background[y, x] > 0]
         self._tile = (self._tile + 3) % (COLUMNS * ROWS)  # not one beside the other
         self._look(self._tile, background)
-        return turn
+        return matches
 
     def _keep(self, picture: NDArray[np.uint8]) -> None:
         height, width = picture.shape
@@ -143,8 +155,34 @@ class VisualTurn:
         """Pixels of the camera to one of the picture that is looked at."""
         return camera.width / self._now.shape[1]
 
-    def _restore(self, points: NDArray[np.float32], camera: Intrinsics) -> NDArray[np.float64]:
-        return (points.astype(np.float64) + 0.5) * self._scale(camera) - 0.5
+    def _restore(self, points: NDArray[np.float32], pixel: float) -> NDArray[np.float64]:
+        return (points.astype(np.float64) + 0.5) * pixel - 0.5
+
+
+def row_turns(
+    matches: Matches, before_ns: int, after_ns: int, gyro: GyroAngle, shutter: Shutter
+) -> NDArray[np.float64]:
+    """(2 n, 3, 3) rotations for a rolling shutter, of matches in the earlier, then in the later frame of these stamps.
+
+    They take rays as seen while their row is to how they would be seen while the middle row is.
+    """
+    frames = (matches.before, before_ns), (matches.after, after_ns)
+    return np.concatenate([gyro.turns(stamp_ns, shutter.delays_s(pixels[:, 1])) for pixels, stamp_ns in frames])
+
+
+def turn_of(
+    matches: Matches, camera: Intrinsics, turns: NDArray[np.float64] | None = None
+) -> NDArray[np.float64] | None:
+    """(3,) rotation vector of the camera from the earlier to the later frame, rad, optical frame.
+
+    ``turns`` are the ``row_turns`` of a rolling shutter. None where too few corners agree on a turn.
+    """
+    count = len(matches.before)
+    rays = camera.rays(np.concatenate((matches.before, matches.after)))
+    if turns is not None:
+        rays = np.einsum('nij,nj->ni', turns, rays)
+        rays /= rays[:, 2:]
+    return fit_turn(rays[:count], rays[count:], camera.fx, matches.pixel)
 
 
 def fit_turn(
@@ -158,50 +196,48 @@ def fit_turn(
     the distances of the rays in the plane z = 1. ``pixel`` is the size of the pixels it was measured in, in units in
     which the focal length is ``focal_px``. None where fewer than half of the points agree.
     """
-    turn = np.asarray(cv2.Rodrigues(_guess(before, after))[0], np.float64)
+    slopes = _field(0.5 * (before[:, 0] + after[:, 0]), 0.5 * (before[:, 1] + after[:, 1]))
+    turn = cv2.Rodrigues(_guess(slopes, before[:, :2] - after[:, :2]))[0]
+    seen = after @ turn.T
+    flat = seen[:, :2] / seen[:, 2:]
+    # A small further rotation d moves a ray v by d x v, and so its point in the plane by these slopes.
+    slopes, rest = _field(flat[:, 0], flat[:, 1]), before[:, :2] - flat
+    rows, told = slopes.reshape(-1, 3), rest.reshape(-1)
+    step = np.zeros(3)
     agreeing = 0.0
-    slopes = np.empty((len(before), 2, 3))
-    for _ in range(2):
-        seen = after @ turn.T
-        x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
-        rest = np.stack([before[:, 0] - x, before[:, 1] - y], axis=1)
-        # A small further rotation d moves a ray v by d x v, and so its point in the plane by these slopes.
-        _field(x, y, slopes)
-        lengths = np.hypot(rest[:, 0], rest[:, 1])
+    for _ in range(_FITS):
+        left = (told - rows @ step).reshape(-1, 2)
+        lengths = np.hypot(left[:, 0], left[:, 1])
         spread = max(1.5 * median(lengths), _LEAST_SPREAD_PX * pixel / focal_px)
+        agreeing = np.count_nonzero(lengths < _OUTLIER * max(spread, 0.3 * pixel / focal_px)) / len(lengths)
         weights = 1.0 / (1.0 + (lengths / (_OUTLIER * spread)) ** 2)
-        agreeing = float((lengths < _OUTLIER * max(spread, 0.3 * pixel / focal_px)).mean())
-        weighted = (slopes * weights[:, None, None]).reshape(-1, 3)
-        step = np.linalg.solve(weighted.T @ slopes.reshape(-1, 3) + 1e-12 * np.eye(3), weighted.T @ rest.reshape(-1))
-        turn = cv2.Rodrigues(step)[0] @ turn
-        if float(np.abs(step).max()) < 1e-7:
-            break
+        weighted = (slopes * weights[:, None, None]).reshape(-1, 3).T
+        step = np.linalg.solve(weighted @ rows + _HELD, weighted @ told)
+    turn = cv2.Rodrigues(step)[0] @ turn
     return np.asarray(cv2.Rodrigues(turn)[0], np.float64)[:, 0] if agreeing >= _LEAST_AGREEING else None
 
 
-def _field(x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """Write the rotational motion field, (n, 2, 3): slopes of (x, y) in the plane z = 1 by a rotation vector."""
-    out[:, 0, 0], out[:, 0, 1], out[:, 0, 2] = -x * y, 1 + x * x, -y
-    out[:, 1, 0], out[:, 1, 1], out[:, 1, 2] = -1 - y * y, x * y, x
+def _field(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2, 3) rotational motion field: slopes of (x, y) in the plane z = 1 by a rotation vector."""
+    slopes = np.empty((len(x), 2, 3))
+    xy = x * y
+    slopes[:, 0, 0], slopes[:, 0, 1], slopes[:, 0, 2] = -xy, 1 + x * x, -y
+    slopes[:, 1, 0], slopes[:, 1, 1], slopes[:, 1, 2] = -1 - y * y, xy, x
+    return slopes
 
 
-def _guess(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+def _guess(slopes: NDArray[np.float64], went: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3,) rotation vector of the best pair of points, for small angles; the same points give the same."""
-    field = np.empty((len(before), 2, 3))
-    middle = 0.5 * (before + after)
-    _field(middle[:, 0], middle[:, 1], field)
-    went = before[:, :2] - after[:, :2]
-    count = len(before)
-    first = np.arange(_GUESSES) * count // _GUESSES
+    count = len(went)
+    first = _GUESS * count // _GUESSES
     # Partners from afar and from near: points beside each other are often of one thing.
-    second = (first + 1 + np.arange(_GUESSES) * 7 % max(count - 1, 1)) % count
-    pairs = np.concatenate((field[first], field[second]), axis=1)
-    moves = np.concatenate((went[first], went[second]), axis=1)
-    transposed = np.swapaxes(pairs, 1, 2)
-    vectors = np.linalg.solve(transposed @ pairs + 1e-9 * np.eye(3), transposed @ moves[..., None])[..., 0]
-    rest = went - np.einsum('nij,gj->gni', field, vectors)
-    squares = np.einsum('gni,gni->gn', rest, rest)
-    medians = np.partition(squares, count // 2, axis=1)[:, count // 2]
+    pairs = np.stack((first, (first + 1 + _GUESS * 7 % max(count - 1, 1)) % count), axis=1)
+    chosen = slopes[pairs].reshape(-1, 4, 3)
+    transposed = chosen.transpose(0, 2, 1)
+    vectors = np.linalg.solve(transposed @ chosen + 1e3 * _HELD, transposed @ went[pairs].reshape(-1, 4, 1))[..., 0]
+    rest = (went.reshape(-1, 1) - slopes.reshape(-1, 3) @ vectors.T).reshape(count, 2, -1)
+    squares = rest[:, 0] ** 2 + rest[:, 1] ** 2
+    medians = np.partition(squares, count // 2, axis=0)[count // 2]
     best: NDArray[np.float64] = vectors[int(np.argmin(medians))]
     return best
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COEFFICIENTS = {0, 4, 5, 8}
 _STEPS = 8
-_CLOSE = 1e-9
+_CLOSE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Intrinsics:
         depth = np.where(along[:, 2] > 0.0, along[:, 2], np.nan)
         flat = along[:, :2] / depth[:, None]
         if self.distorts:
-            flat = _distorted(flat, self._eight())[0]
+            flat = _distorted(flat, self._eight())
         pixels: NDArray[np.float64] = flat * (self.fx, self.fy) + (self.cx, self.cy)
         return pixels
 
@@ -84,42 +84,49 @@ class Intrinsics:
         if self.distorts:
             eight = self._eight()
             for _ in range(_STEPS):
-                bent, (xx, xy, yy) = _distorted(flat, eight)
-                rest = seen - bent
+                rest = seen - _distorted(flat, eight)
+                xx, xy, yy = _slopes(flat, eight)
+                determinant = xx * yy - xy * xy
+                step = np.empty_like(flat)
+                step[:, 0] = (yy * rest[:, 0] - xy * rest[:, 1]) / determinant
+                step[:, 1] = (xx * rest[:, 1] - xy * rest[:, 0]) / determinant
+                flat = flat + step
+                # What is left after a step is of the order of its square.
                 if not np.abs(rest).max(initial=0.0) > _CLOSE:
                     break
-                determinant = xx * yy - xy * xy
-                flat = flat + np.stack(
-                    [
-                        (yy * rest[:, 0] - xy * rest[:, 1]) / determinant,
-                        (xx * rest[:, 1] - xy * rest[:, 0]) / determinant,
-                    ],
-                    axis=1,
-                )
-        return np.column_stack((flat, np.ones(len(flat))))
+        rays = np.ones((len(flat), 3))
+        rays[:, :2] = flat
+        return rays
 
     def _eight(self) -> tuple[float, ...]:
         return self.distortion + (0.0,) * (8 - len(self.distortion))
 
 
-def _distorted(
+def _distorted(flat: NDArray[np.float64], eight: tuple[float, ...]) -> NDArray[np.float64]:
+    """Where points (n, 2) of the plane z = 1 seem to be."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = eight
+    x, y = flat[:, 0], flat[:, 1]
+    xx, xy, yy = x * x, x * y, y * y
+    r2 = xx + yy
+    radial = (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    bent = np.empty_like(flat)
+    bent[:, 0] = x * radial + 2.0 * p1 * xy + p2 * (r2 + 2.0 * xx)
+    bent[:, 1] = y * radial + p1 * (r2 + 2.0 * yy) + 2.0 * p2 * xy
+    return bent
+
+
+def _slopes(
     flat: NDArray[np.float64], eight: tuple[float, ...]
-) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
-    """Where points (n, 2) of the plane z = 1 seem to be, and the slopes dx/dx, dx/dy = dy/dx, dy/dy of that map."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """dx/dx, dx/dy = dy/dx and dy/dy of that map."""
     k1, k2, p1, p2, k3, k4, k5, k6 = eight
     x, y = flat[:, 0], flat[:, 1]
     r2 = x * x + y * y
-    above, below = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3)), 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = above / below
-    slope = (k1 + r2 * (2.0 * k2 + r2 * 3.0 * k3) - radial * (k4 + r2 * (2.0 * k5 + r2 * 3.0 * k6))) / below
-    bent = np.stack(
-        [
-            x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-            y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
-        ],
-        axis=1,
+    below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
+    radial = (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below
+    slope = 2.0 * (k1 + r2 * (2.0 * k2 + r2 * 3.0 * k3) - radial * (k4 + r2 * (2.0 * k5 + r2 * 3.0 * k6))) / below
+    return (
+        radial + x * x * slope + 2.0 * p1 * y + 6.0 * p2 * x,
+        x * y * slope + 2.0 * p1 * x + 2.0 * p2 * y,
+        radial + y * y * slope + 6.0 * p1 * y + 2.0 * p2 * x,
     )
-    xx = radial + 2.0 * x * x * slope + 2.0 * p1 * y + 6.0 * p2 * x
-    xy = 2.0 * x * y * slope + 2.0 * p1 * x + 2.0 * p2 * y
-    yy = radial + 2.0 * y * y * slope + 6.0 * p1 * y + 2.0 * p2 * x
-    return bent, (xx, xy, yy)

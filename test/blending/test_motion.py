@@ -157,14 +157,23 @@ def test_readings_while_another_thread_looks():
 def test_angles_within_a_read_out_agree_with_the_turn(about_ms, delays_s):
     stamps = T0 + np.arange(0, 201, 5) * MS
     rates = rates_over(stamps, swinging)
-    angles = motion.angles_about(stamps, rates, T0 + about_ms * MS, np.array(delays_s))
+    turns = motion.GyroAngle(stamps, rates).turns(T0 + about_ms * MS, np.array(delays_s))
     fine = np.linspace(0, 1, 4001)
-    for angle, delay_s in zip(angles, delays_s, strict=True):
+    for turn, delay_s in zip(turns, delays_s, strict=True):
         times = about_ms * 1e-3 + fine * delay_s
         known = (stamps - T0) * 1e-9
         course = np.stack([np.interp(times, known, rates[:, axis]) for axis in range(3)], axis=1)
         steps = 0.5 * (course[1:] + course[:-1]) * delay_s / 4000
-        assert np.allclose(angle, steps.sum(axis=0), atol=2e-6)
+        assert np.allclose(cv2.Rodrigues(turn)[0][:, 0], steps.sum(axis=0), atol=2e-6)
+
+
+def test_the_integral_is_exact_for_rates_that_change_linearly_and_stay_outside():
+    stamps = T0 + np.array([0, 10, 25, 30]) * MS
+    gyro = motion.GyroAngle(stamps, np.array([[0.0, 1, 2], [1.0, 1, 0], [2.5, 1, 1], [3.0, 1, 1]]))
+    angles, rates = gyro.at(np.array([-0.01, 0.004, 0.010, 0.0275, 0.04]))
+    assert np.allclose(rates[:, 0], [0.0, 0.4, 1.0, 2.75, 3.0])
+    assert np.allclose(angles[:, 0], [0.0, *[50 * t * t for t in (0.004, 0.010, 0.0275)], 50 * 0.03**2 + 0.03])
+    assert np.allclose(angles[:, 1], [-0.01, 0.004, 0.010, 0.0275, 0.04])
 
 
 def steady_readings(rate, until_ms=100):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facefusion_ros.blending.pictures import KEPT, Pictures
-from facefusion_ros.blending.visual_turn import VisualTurn, fit_turn, median
+from facefusion_ros.blending.visual_turn import VisualTurn, fit_turn, median, turn_of
 
 
 def turns_of(scene, frames=12, *, hide=True):
@@ -13,7 +13,8 @@ def turns_of(scene, frames=12, *, hide=True):
     for k in range(frames):
         t = 0.5 + k / 30
         faces = [scene.seen_face(t)] if hide else []
-        turn = visual.advance(pictures.keep(scene.picture(t), k), faces, scene.camera)
+        matches = visual.advance(pictures.keep(scene.picture(t), k), faces, scene.camera)
+        turn = None if matches is None else turn_of(matches, scene.camera)
         rotation = scene.rotation(t)
         if last is not None:
             assert turn is not None
