@@ -20,6 +20,7 @@ from facefusion_ros.blending.pictures import Pictures
 from facefusion_ros.blending.residual import Reference
 from facefusion_ros.blending.self_calibration import SelfCalibration
 from facefusion_ros.blending.smoothing import SmoothingSettings, Steady
+from facefusion_ros.blending.tracks import MAX_TRACKS
 from facefusion_ros.blending.visual_turn import VisualTurn, row_turns, turn_of
 from facefusion_ros.errors import require
 from facefusion_ros.faces.alignment import apply, invert
@@ -43,7 +44,6 @@ Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
 MARGIN_NS = 100_000_000
 FORGOTTEN_NS = 1_000_000_000
 """After this a face is taken for one that was never seen."""
-MAX_TRACKS = 64
 ANCHORED_NS = 400_000_000
 ANCHORED_WIDTHS = 0.15
 ALIKE_PX = 1.5

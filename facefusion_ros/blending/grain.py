@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facefusion_ros.blending.tracks import MAX_TRACKS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,7 +35,6 @@ _SHARE = 0.3
 """Part of what a frame tells that is taken over: noise and sharpness change slowly."""
 _EVERY = 3
 """Texture is looked at in every third frame."""
-MAX_TRACKS = 64
 
 
 @dataclass(slots=True, eq=False)

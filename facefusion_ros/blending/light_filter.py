@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from facefusion_ros.blending.colour import CONTRAST, GAMMA, LUMA, MAX_LOG_GAIN
+from facefusion_ros.blending.tracks import MAX_TRACKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from facefusion_ros.blending.colour import Measured
 
 FORGET_NS = 2_000_000_000
-MAX_TRACKS = 64
 OPEN_NS = 1_000_000_000
 LONGEST_OPEN_NS = 4_000_000_000
 OPEN_TIME_CONSTANT_S = 0.02

@@ -19,7 +19,7 @@ from facefusion_ros.blending.colour import (
 from facefusion_ros.blending.colour_temperature import LEAST_K, MOST_K, white
 from facefusion_ros.blending.grain import Grain, middle, texture
 from facefusion_ros.blending.light import LightSteps
-from facefusion_ros.blending.light_filter import MAX_TRACKS, Light, LightFilter
+from facefusion_ros.blending.light_filter import Light, LightFilter
 from facefusion_ros.blending.masks import feather
 from facefusion_ros.blending.paste import (
     Region,
@@ -35,6 +35,7 @@ from facefusion_ros.blending.paste import (
     window_of,
 )
 from facefusion_ros.blending.plausibility import Brightness, LightCheck
+from facefusion_ros.blending.tracks import MAX_TRACKS
 from facefusion_ros.faces.alignment import compose
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facefusion_ros.blending.tracks import MAX_TRACKS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,7 +25,6 @@ SILENT_NS = 700_000_000
 SILENT_PERIODS = 4.0
 NEAR_NS = 500_000_000
 KEPT = 64
-MAX_TRACKS = 64
 DARK_LUX = 0.05
 """Below this no camera shows a face; sensors that read it beside a good picture are dead or covered."""
 _LEARNING_NS = 5_000_000_000

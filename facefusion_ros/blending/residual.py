@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facefusion_ros.blending.visual_turn import median
+from facefusion_ros.blending.median import median
 from facefusion_ros.faces.alignment import compose, invert, similarity, whole_face
 
 if TYPE_CHECKING:

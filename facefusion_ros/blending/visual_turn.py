@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facefusion_ros.blending.median import median
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -240,9 +242,3 @@ def _guess(slopes: NDArray[np.float64], went: NDArray[np.float64]) -> NDArray[np
     medians = np.partition(squares, count // 2, axis=0)[count // 2]
     best: NDArray[np.float64] = vectors[int(np.argmin(medians))]
     return best
-
-
-def median(values: NDArray[np.float64]) -> float:
-    """Return the middle one of values (n,), n >= 1; the upper where n is even. Quicker than numpy's for few values."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facefusion_ros.blending.pictures import KEPT, Pictures
-from facefusion_ros.blending.visual_turn import VisualTurn, fit_turn, median, turn_of
+from facefusion_ros.blending.visual_turn import VisualTurn, fit_turn, turn_of
 
 
 def turns_of(scene, frames=12, *, hide=True):
@@ -57,11 +57,6 @@ def test_a_turn_is_found_among_many_that_move_otherwise():
     assert np.allclose(fit_turn(before, after, 800.0), vector, atol=2e-4)
     scattered = after + np.column_stack([rng.normal(0, 0.05, (40, 2)), np.zeros(40)])
     assert fit_turn(before, scattered, 800.0) is None or not np.allclose(fit_turn(before, scattered, 800.0), vector)
-
-
-def test_the_middle_of_values():
-    assert median(np.array([5.0, 1.0, 9.0])) == 5.0
-    assert median(np.array([2.0])) == 2.0
 
 
 def test_the_latest_pictures_are_kept_by_their_stamps():
