@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 PREFIX: Final = 'gst:'
 CSI: Final = 'csi://'
+_OVER_UDP: Final = 'rtspu://'
+_REORDER_MS: Final = 20
 
 _NS: Final = 1_000_000_000
 _UNKNOWN_RATE_HZ: Final = 30.0
 _CSI_SIZE: Final = (1280, 720)
 _LOOK_NS: Final = 100_000_000
 _OLDEST_NS: Final = 10 * _NS
+_MEASURED: Final = 3
 _PICTURES: Final = 'facefusion_pictures'
 _LAYOUTS: Final = {
     'BGR': 'bgr',
@@ -80,7 +83,8 @@ class GstSource:
     (``rtspsrc add-reference-timestamp-meta=true``) and it is not 10 s off. How long before that the exposure was
     GStreamer does not tell.
 
-    Pictures are scaled to the size the source was opened with, also where the stream changes its size on the way.
+    Pictures are scaled to the size the source was opened with, also where the stream changes its size on the way. Which
+    of them are damaged GStreamer's decoders do not tell.
     """
 
     def __init__(
@@ -122,19 +126,22 @@ class GstSource:
         self._live = False
         self._first: Sample | None = None
         self._before: tuple[int | None, int | None] = (None, None)
+        self._measured_hz = 0.0
         self._last_stamp_ns = -1
 
     def open(self) -> PictureFormat:
         """Connect and wait for the first picture; raises SourceLost with the cure, CalibrationError."""
         self.close()
         self._closed.clear()
-        self._before, self._last_stamp_ns = (None, None), -1
+        self._before, self._measured_hz, self._last_stamp_ns = (None, None), 0.0, -1
         with self._using:
             try:
                 sample = self._open()
                 width, height = self._size or (sample.format.width, sample.format.height)
-                rate_hz = sample.format.rate_hz or self._rate_hz or _UNKNOWN_RATE_HZ
                 intrinsics = self._intrinsics and at_size(self._intrinsics, width, height)
+                if self._live and not sample.format.rate_hz:
+                    self._measured_hz = self._measure_hz(sample.running_ns)
+                rate_hz = sample.format.rate_hz or self._measured_hz or self._rate_hz or _UNKNOWN_RATE_HZ
                 if self._live:
                     sample.close()  # newer ones come
                     self._first = None
@@ -184,6 +191,17 @@ class GstSource:
             raise self._lost(f'{sample.format.name} of {size} is odd: end with `videoconvert ! video/x-raw,format=BGR`')
         return sample
 
+    def _measure_hz(self, before_ns: int | None) -> float:
+        """Tell the rate of a camera that does not by the pictures that follow the first; 0 where nobody stamps them."""
+        steps_ns = []
+        for _ in range(_MEASURED):
+            with closing(self._next(self._timeout_s)) as sample:
+                running_ns = sample.running_ns
+            if before_ns is not None and running_ns is not None and running_ns > before_ns:
+                steps_ns.append(running_ns - before_ns)
+            before_ns = running_ns
+        return round(_NS / min(steps_ns), 2) if steps_ns else 0.0
+
     def _start(self) -> None:
         sink = f'videoconvert ! video/x-raw,format={{{",".join(_LAYOUTS)}}} ! appsink name={_PICTURES} '
         sink += 'max-buffers=1 enable-last-sample=false wait-on-eos=false'
@@ -198,7 +216,7 @@ class GstSource:
     def _described(self) -> str:
         if self._text.startswith(CSI):
             return csi_pipeline(self._text.removeprefix(CSI), self._size or _CSI_SIZE, self._rate_hz)
-        if re.match(r'rtsps?://', self._text):
+        if re.match(r'rtsp[su]?://', self._text):
             return rtsp_pipeline(self._text)
         return self._text.rstrip('! ')
 
@@ -260,7 +278,7 @@ class GstSource:
         if number is not None and sample.number is not None and sample.number > number:
             missing = sample.number - number - 1
         elif running_ns is not None and sample.running_ns is not None:
-            missing = (sample.running_ns - running_ns) / _NS * sample.format.rate_hz - 1
+            missing = (sample.running_ns - running_ns) / _NS * (sample.format.rate_hz or self._measured_hz) - 1
         return max(round(missing), 0)
 
 
@@ -300,12 +318,19 @@ def csi_pipeline(camera: str, size: tuple[int, int], rate_hz: float | None) -> s
 
 
 def rtsp_pipeline(url: str) -> str:
-    """Describe how to read the video of an RTSP stream; by the decoder of a Jetson where there is one."""
+    """Describe how to read an RTSP stream, over UDP where it begins with ``rtspu://``; a Jetson decodes by its decoder.
+
+    TCP keeps what it carries in order, so there is nothing to wait for; and the longer rtpjitterbuffer may wait, the
+    further its stamps may be off.
+    """
     if '"' in url or '\\' in url:
         raise GstFailure('a URL has neither quotes nor backslashes: write them as %22 and %5C')
-    source = f'rtspsrc location="{url}" protocols=tcp latency=100 drop-on-latency=true'
+    way = 'protocols=tcp latency=0'
+    if url.startswith(_OVER_UDP):
+        url = url.replace(_OVER_UDP, 'rtsp://', 1)
+        way = f'protocols=udp latency={_REORDER_MS} drop-on-latency=true'
     to_memory = ' ! nvvidconv ! video/x-raw,format=BGRx' if gst().has_element('nvvidconv') else ''
-    return f'{source} ! application/x-rtp,media=video ! decodebin{to_memory}'
+    return f'rtspsrc location="{url}" {way} ! application/x-rtp,media=video ! decodebin{to_memory}'
 
 
 def _cure(failure: GstFailure) -> str:
@@ -332,6 +357,8 @@ def _remedy(failure: GstFailure, said: str) -> str:
         return 'run `sudo usermod -aG video $USER` and log in again'
     if problem == ('resource', 4) or 'resource busy' in said:
         return 'end the other program that uses it'
+    if problem == ('resource', 3) and '404' in said:
+        return 'mend what follows the host in the URL'
     if problem == ('resource', 15):
         return 'give user and password as scheme://user:password@host/'
     if problem in {('stream', 6), ('core', 12)} or 'plug-in' in said:

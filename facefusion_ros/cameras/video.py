@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
     from facefusion_ros.frames.intrinsics import Intrinsics
 
-STREAM_SCHEMES: Final = frozenset({'rtsp', 'rtsps', 'rtmp', 'http', 'https', 'tcp', 'udp', 'rtp', 'srt'})
+STREAM_SCHEMES: Final = frozenset({'rtsp', 'rtspu', 'rtsps', 'rtmp', 'http', 'https', 'tcp', 'udp', 'rtp', 'srt'})
 
 _NS: Final = 1_000_000_000
 _UNKNOWN_RATE_HZ: Final = 30.0
+_OVER_UDP: Final = 'rtspu://'
 # FFmpeg would look at 5 s of a stream before it shows the first picture, and take RTSP's packets as UDP drops them.
 _LIVE_OPTIONS: Final = {'analyzeduration': '1000000', 'rtsp_transport': 'tcp'}
 
@@ -47,8 +48,11 @@ class VideoSource:
     ones are passed over. Anything else is a file, of which every picture is delivered.
 
     Stamps: a file's pictures get the clock's time at which they are due, from the first one on; where the reader falls
-    behind by more than a picture the file is played later, not faster. A network picture gets the time at which it
-    arrived; how long before that the exposure was the stream does not tell.
+    behind by more than a picture the file is played later, not faster. Network pictures get the sender's stamps, laid
+    on the clock by when they arrive (Arrivals); how long before that the exposure was the stream does not tell.
+
+    RTSP comes over TCP, and over UDP where the scheme is ``rtspu``. FFmpeg gives its H.264 and H.265 only when the next
+    picture begins, which is a picture's time later than GStreamer does.
 
     Pictures are scaled to the size the source was opened with, also where the stream changes its size on the way.
     """
@@ -153,14 +157,17 @@ class VideoSource:
         return PictureFormat(width, height, rate_hz, intrinsics, self._decodes)
 
     def _connect(self) -> tuple[InputContainer, VideoStream]:
-        options: dict[str, str] = dict(_LIVE_OPTIONS) if self._is_live else {}
+        url, options = self._url, dict(_LIVE_OPTIONS) if self._is_live else {}
+        if url.startswith(_OVER_UDP):
+            url = url.replace(_OVER_UDP, 'rtsp://', 1)
+            options['rtsp_transport'] = 'udp'
         options.update(self._options)
         device, why = accelerator(self._decoder)
         try:
             if not self._is_live and not stat.S_ISREG(Path(self._url).stat().st_mode):
                 raise self._lost('not a file: give the path of a video')
             container = av.open(
-                self._url,
+                url,
                 options=options,
                 timeout=self._timeout_s if self._is_live else None,
                 hwaccel=HWAccel(device) if device else None,
@@ -191,7 +198,11 @@ class VideoSource:
         if isinstance(error, av.error.ExitError) or number in {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}:
             return f'no answer within {self._timeout_s:g} s: look at the address and the network'
         if isinstance(error, av.error.HTTPUnauthorizedError):
-            return 'the camera wants a user and password: give them as scheme://user:password@host/'
+            return 'the camera wants its user and password: give them as scheme://user:password@host/'
+        if isinstance(error, av.error.HTTPForbiddenError):
+            return 'this user may not see it: give another as scheme://user:password@host/'
+        if isinstance(error, av.error.HTTPNotFoundError):
+            return 'there is no such stream: mend what follows the host in the URL'
         if isinstance(error, av.error.InvalidDataError):
             return 'this is not a video, or it is damaged: look at it with ffprobe'
         reason = os.strerror(number) if number and 0 < number < 200 else error.strerror or type(error).__name__
