@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -78,8 +78,8 @@ class ToBgr:
         - ``nv12``, ``nv21``: luma (height, width) and chroma (height / 2, width / 2, 2), both sides even; ``i420``:
           luma and two planes of (height / 2, width / 2), U first.
 
-        OpenCV converts Y'CbCr of BT.601 (imgproc, color conversions); others cost a pass for the range and one for the
-        matrix. Raises LayoutUnknown for other layouts and for sides that the layout does not have.
+        OpenCV converts Y'CbCr of BT.601 (imgproc, color conversions); others cost a pass for the range, one for the
+        matrix, or both. Raises LayoutUnknown for other layouts and for sides that the layout does not have.
         """
         height, width = planes[0].shape[:2]
         if layout not in LAYOUTS:
@@ -104,11 +104,11 @@ class ToBgr:
     def _from_ycbcr(
         self, layout: str, planes: Sequence[NDArray[Any]], out: NDArray[np.uint8], colours: Colours
     ) -> None:
-        if colours != BT601:
-            tables = _tables(layout, colours)
+        fit = _fit(layout, colours)
+        if fit.codes:
             planes = [
-                cv2.LUT(plane, table, dst=self._kept(f'plane {number}', plane.shape))
-                for number, (plane, table) in enumerate(zip(planes, tables, strict=False))
+                cv2.convertScaleAbs(plane, dst=self._kept(f'plane {number}', plane.shape), alpha=factor, beta=offset)
+                for number, (plane, (factor, offset)) in enumerate(zip(planes, fit.codes, strict=False))
             ]
         if layout == 'i420':
             planes = [planes[0], cv2.merge(list(planes[1:]), dst=self._kept('chroma', (*planes[1].shape, 2)))]
@@ -116,9 +116,8 @@ class ToBgr:
             cv2.cvtColorTwoPlane(planes[0], planes[1], _SEMIPLANAR[layout], dst=out)
         else:
             cv2.cvtColor(planes[0], _PACKED[layout], dst=out)
-        matrix = _from_bt601(colours.red, colours.blue)
-        if matrix is not None:
-            cv2.transform(out, matrix, dst=out)
+        if fit.matrix is not None:
+            cv2.transform(out, fit.matrix, dst=out)
 
     def _kept(self, what: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         kept = self._scratch.get(what)
@@ -134,43 +133,42 @@ def divides(layout: str, width: int, height: int) -> bool:
     return not (layout in _YCBCR and width % 2)
 
 
-@functools.cache
-def _tables(layout: str, colours: Colours) -> tuple[NDArray[np.uint8], ...]:
-    """(1, 256, channels) tables, one a plane: to the limited range, which OpenCV takes all for.
+class _Fit(NamedTuple):
+    """What makes other Y'CbCr fit for OpenCV, which takes all for BT.601 of the limited range."""
 
-    With less contrast about the middle grey where the weights are not OpenCV's: it would cut saturated colours off.
-    """
-    contrast = 1.0 if _from_bt601(colours.red, colours.blue) is None else _HEADROOM
-    luma, chroma = (219.0 / 255.0, 224.0 / 255.0) if colours.full_range else (1.0, 1.0)
-    light = _table(contrast * luma, 127.5 if colours.full_range else 125.5, 125.5)
-    colour = _table(contrast * chroma, 128.0, 128.0)
-    packed = {'yuyv': (light, colour), 'uyvy': (colour, light)}.get(layout)
-    return (np.dstack(packed),) if packed else (light, colour, colour)
+    codes: tuple[tuple[float, float], ...] = ()
+    """Factor and offset of the bytes of each plane, before; none where they are right."""
+    matrix: NDArray[np.float32] | None = None
+    """(3, 4) from the BGR that comes of it to the right one, after."""
 
 
 @functools.cache
-def _from_bt601(red: float, blue: float) -> NDArray[np.float32] | None:
-    """(3, 4) from BGR that was made with the weights of BT.601 and the contrast of _HEADROOM to BGR by the right ones.
-
-    None where those are right.
-    """
-    if (red, blue) == (BT601.red, BT601.blue):
-        return None
-    right = _from_weights(red, blue) @ np.linalg.inv(_from_weights(BT601.red, BT601.blue))
-    matrix = right[::-1, ::-1] / _HEADROOM
-    return np.column_stack((matrix, 127.5 * (1.0 - matrix.sum(axis=1)))).astype(np.float32)
-
-
-def _from_weights(red: float, blue: float) -> NDArray[np.float64]:
-    """(3, 3) from Y'CbCr, all of the same range, to R'G'B'; ITU-R BT.709, section 3, for any weights."""
-    green = 1.0 - red - blue
-    to_red, to_blue = 2.0 * (1.0 - red), 2.0 * (1.0 - blue)
-    return np.array(
-        [[1.0, 0.0, to_red], [1.0, -to_blue * blue / green, -to_red * red / green], [1.0, to_blue, 0.0]], np.float64
-    )
+def _fit(layout: str, colours: Colours) -> _Fit:
+    if colours == BT601:
+        return _Fit()
+    if colours == Colours(full_range=True) and layout in _SEMIPLANAR:
+        light, colour = 219.0 / 255.0, 224.0 / 255.0
+        return _Fit(((light, 16.0), *[(colour, 128.0 - 128.0 * colour)] * 2))
+    # One factor for luma and chroma, which lie side by side in packed layouts; small enough that OpenCV cuts no
+    # saturated colour off.
+    factor = _HEADROOM * (219.0 / 255.0 if colours.full_range else 1.0)
+    offset = 128.0 * (1.0 - factor)
+    to_bgr, black = _to_bgr(colours)
+    opencv_to_bgr, opencv_black = _to_bgr(BT601)
+    matrix = to_bgr @ np.linalg.inv(opencv_to_bgr) / factor
+    added = to_bgr @ ((opencv_black - offset) / factor - black)
+    return _Fit(((factor, offset),) * 3, np.column_stack((matrix, added)).astype(np.float32))
 
 
-def _table(factor: float, fixed: float, at: float) -> NDArray[np.uint8]:
-    """(1, 256) bytes: those of 0 to 255 scaled by factor, such that ``fixed`` becomes ``at``."""
-    scaled: NDArray[np.uint8] = np.clip(np.rint((np.arange(256) - fixed) * factor + at), 0, 255).astype(np.uint8)[None]
-    return scaled
+def _to_bgr(colours: Colours) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, 3) and (3,): BGR is the former times the bytes of Y'CbCr less the latter; ITU-R BT.709, section 3."""
+    green = 1.0 - colours.red - colours.blue
+    to_red, to_blue = 2.0 * (1.0 - colours.red), 2.0 * (1.0 - colours.blue)
+    weights = [
+        [1.0, to_blue, 0.0],
+        [1.0, -to_blue * colours.blue / green, -to_red * colours.red / green],
+        [1.0, 0.0, to_red],
+    ]
+    if colours.full_range:
+        return np.array(weights), np.array([0.0, 128.0, 128.0])
+    return np.array(weights) * [255.0 / 219.0, 255.0 / 224.0, 255.0 / 224.0], np.array([16.0, 128.0, 128.0])
