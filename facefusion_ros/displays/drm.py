@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 """How often a screen that is away is looked for, and one that is there is looked after."""
-PATIENCE_S = 2.0
-"""A flip takes one period of the screen; where it takes longer than this, the driver has lost it."""
+PATIENCE_LOOKS = 3
+"""A flip takes one period of the screen; where as many looks find it outstanding, the driver has lost it. No span of
+time: after one in which the whole machine stood still, this program may run before the driver does."""
 BUFFERS = 3
 """One on the screen, one about to come, one to paint into: with two, painting would have to wait for the screen."""
 
@@ -112,7 +113,7 @@ class Chain:
         return next(buffer for buffer in self.buffers if buffer is not self.shown and buffer is not asked)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A flip that has been asked for."""
 
@@ -120,7 +121,8 @@ class Asked:
     chain: Chain
     buffer: Buffer
     info: FrameInfo
-    since_s: float
+    looks: int = 0
+    """How often it was found outstanding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,7 @@ class DrmScreen:
             self._leave_out(info)
             self._lose(error)
         else:
-            self._asked = Asked(number, chain, buffer, info, time.monotonic())
+            self._asked = Asked(number, chain, buffer, info)
 
     def _flipped(self, flip: kms.Flip) -> None:
         with self._lock:
@@ -434,8 +436,11 @@ class DrmScreen:
         if not lit.card.still_connected(lit.connector.id):
             return plugged
         with self._lock:
-            if self._asked and time.monotonic() - self._asked.since_s > PATIENCE_S:
-                return f'{lit.connector.name} has not shown a frame for {PATIENCE_S:g} s: look into dmesg'
+            if self._asked:
+                self._asked.looks += 1
+                if self._asked.looks == PATIENCE_LOOKS:
+                    seconds = (PATIENCE_LOOKS - 1) * LOOK_S
+                    return f'{lit.connector.name} has not shown a frame for {seconds:g} s: look into dmesg'
         return None
 
     def _try_again(self) -> None:

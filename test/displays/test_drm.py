@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -25,6 +27,7 @@ from facefusion_ros.frames.frame import Encoding
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(drm, 'LOOK_S', 0.02)
+    monkeypatch.setattr(drm, 'PATIENCE_LOOKS', 100)
 
 
 @contextmanager
@@ -200,7 +203,7 @@ def test_a_card_that_refuses_is_opened_anew(card, told, make_frame, wait_until, 
 
 
 def test_a_flip_that_never_comes_ends_in_a_new_mode(card, told, make_frame, wait_until, monkeypatch):
-    monkeypatch.setattr(drm, 'PATIENCE_S', 0.05)
+    monkeypatch.setattr(drm, 'PATIENCE_LOOKS', 2)
     with opened(card, told) as screen:
         screen.show(make_frame(0), None)
         wait_until(lambda: told.all == [(0, None)] and screen.failed is None, 'the mode to be set anew')
@@ -208,6 +211,19 @@ def test_a_flip_that_never_comes_ends_in_a_new_mode(card, told, make_frame, wait
         card.refresh()
         told.wait(2)
         assert told.shown == [1]
+
+
+def test_where_the_whole_machine_stood_still_no_flip_is_lost(card, told, make_frame, wait_until, monkeypatch):
+    """A virtual machine does so: a minute later it is this program that runs first, and the driver after it."""
+    with opened(card, told) as screen:
+        screen.show(make_frame(0), None)
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 60.0, monotonic_ns=time.monotonic_ns)
+        monkeypatch.setattr(drm, 'time', later)
+        before = card.calls.count(kms.GETCONNECTOR)
+        wait_until(lambda: card.calls.count(kms.GETCONNECTOR) > before + 2, 'a look at the screen')
+        card.refresh()
+        told.wait(1)
+        assert (told.shown, screen.failed) == ([0], None)
 
 
 def test_word_of_a_flip_from_before_means_nothing(card, told, make_frame):
