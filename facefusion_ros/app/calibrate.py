@@ -1,4 +1,4 @@
-"""Calibrates the gyro to the camera from a bag: time offset, rotation and bias, with how well each is known."""
+"""Calibrates gyro and camera from a bag: time offset, rotation, bias, read-out time, with how well each is known."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from facefusion_ros import msg
 from facefusion_ros.app.bag.pictures import camera_topic, picture_of
 from facefusion_ros.app.bag.reader import BagReader
 from facefusion_ros.blending.alignment import IDENTITY_MOUNTING
-from facefusion_ros.blending.gyro_calibration import Calibration, TooLittleMotionError, Turns, calibrate
+from facefusion_ros.blending.gyro_calibration import TooLittleMotionError
 from facefusion_ros.blending.pictures import Pictures
-from facefusion_ros.blending.visual_turn import VisualTurn, turn_of
+from facefusion_ros.blending.shutter_calibration import MOST_SIGMA_S, Pair, ShutterCalibration, calibrate_shutter
+from facefusion_ros.blending.visual_turn import VisualTurn
 from facefusion_ros.cameras.calibration import at_size, read_calibration
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.ros.image import from_camera_info
@@ -51,7 +52,7 @@ class _Seen:
     last_ns: int = 0
     frames: int = 0
     unreadable: int = 0
-    turns: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
     rates: list[tuple[float, float, float]] = field(default_factory=list)
 
@@ -69,9 +70,8 @@ class _Seen:
         if not 0 < stamp_ns - self.last_ns <= LONGEST_NS:
             self.visual.reset()
         matches = self.visual.advance(self.pictures.keep(picture, stamp_ns), self.faces, self.camera)
-        turn = None if matches is None else turn_of(matches, self.camera)
-        if turn is not None:
-            self.turns.append((self.last_ns, stamp_ns, turn))
+        if matches is not None:
+            self.pairs.append(Pair(self.last_ns, stamp_ns, matches))
         self.last_ns = stamp_ns
 
     def take_rate(self, message: Message) -> None:
@@ -140,28 +140,25 @@ def _camera_info(reader: BagReader, namespace: str) -> Intrinsics:
     )
 
 
-def _calibration(bag: Path, seen: _Seen) -> Calibration:
-    turns = Turns(
-        np.array([begin for begin, _, _ in seen.turns], np.int64),
-        np.array([end for _, end, _ in seen.turns], np.int64),
-        np.array([turn for _, _, turn in seen.turns], np.float64).reshape(-1, 3),
-    )
+def _calibration(bag: Path, seen: _Seen) -> ShutterCalibration:
+    rates = np.array(seen.rates).reshape(-1, 3)
     try:
-        found = calibrate(turns, np.array(seen.stamps_ns, np.int64), np.array(seen.rates).reshape(-1, 3))
+        found = calibrate_shutter(seen.pairs, seen.camera, np.array(seen.stamps_ns, np.int64), rates)
     except TooLittleMotionError as error:
         raise FacefusionError(f'{bag}: {error}') from None
-    if not found.time_offset_sigma_s <= MOST_OFFSET_SIGMA_S:
+    sigma_s = found.calibration.time_offset_sigma_s
+    if not sigma_s <= MOST_OFFSET_SIGMA_S:
         raise FacefusionError(
-            f'{bag}: the motion is too little: it tells the time offset to {1e3 * found.time_offset_sigma_s:.1f} ms '
+            f'{bag}: the motion is too little: it tells the time offset to {1e3 * sigma_s:.1f} ms '
             'only; record 10 s in which the camera is shaken at 20 degrees per second or more'
         )
     return found
 
 
-def _figures(found: Calibration, seen: _Seen) -> dict[str, Any]:
+def _figures(shutter: ShutterCalibration, seen: _Seen) -> dict[str, Any]:
     nominal = np.array(IDENTITY_MOUNTING)
-    vectors = np.array([turn for _, _, turn in seen.turns])
-    spans_s = np.array([1e-9 * (end - begin) for begin, end, _ in seen.turns])
+    found, turns = shutter.calibration, shutter.turns
+    speeds = turns.vectors / (1e-9 * (turns.end_ns - turns.begin_ns))[:, None]
     return {
         'time_offset_s': found.time_offset_s,
         'time_offset_sigma_s': found.time_offset_sigma_s,
@@ -170,13 +167,15 @@ def _figures(found: Calibration, seen: _Seen) -> dict[str, Any]:
         'from_rep103_deg': math.degrees(float(np.linalg.norm(cv2.Rodrigues(found.r_optical_imu @ nominal.T)[0]))),
         'gyro_bias_rad_s': found.gyro_bias.tolist(),
         'gyro_bias_sigma_rad_s': found.gyro_bias_sigma_rad_s,
+        'readout_s': shutter.readout_s,
+        'readout_sigma_s': shutter.readout_sigma_s if math.isfinite(shutter.readout_sigma_s) else None,
         'scale': found.scale,
         'noise_px': found.noise_rad * seen.camera.fx,
         'frames': seen.frames,
         'frames_unreadable': seen.unreadable,
-        'turns': len(seen.turns),
+        'turns': len(turns.vectors),
         'readings': len(seen.stamps_ns),
-        'rate_rms_deg_s': math.degrees(float(np.sqrt(((vectors / spans_s[:, None]) ** 2).sum(axis=1).mean()))),
+        'rate_rms_deg_s': math.degrees(float(np.sqrt((speeds**2).sum(axis=1).mean()))),
     }
 
 
@@ -193,6 +192,7 @@ def table(figures: dict[str, Any]) -> str:
             f'{figures["rotation_sigma_deg"]:.2f}',
             'deg',
         ),
+        ('read-out of the rows', f'{1e3 * figures["readout_s"]:+.2f}', _milliseconds(figures['readout_sigma_s']), 'ms'),
         ('gyro bias', bias, f'{degrees(figures["gyro_bias_sigma_rad_s"]):.3f}', 'deg/s'),
     ]
     lines = [f'{"":<28}{"value":>24}{"sigma":>9}']
@@ -209,8 +209,12 @@ def table(figures: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def _milliseconds(value_s: float | None) -> str:
+    return '-' if value_s is None else f'{1e3 * value_s:.2f}'
+
+
 def parameters(figures: dict[str, Any]) -> str:
-    """Return YAML for the blender's parameters; a rotation that the motion does not tell is left out, and why."""
+    """Return YAML for the blender's parameters; what the motion does not tell is left out, and why."""
     values = [f'    imu_time_offset_s: {figures["time_offset_s"]:.6f}']
     values.append(f'    imu_bias: [{", ".join(f"{value:.6f}" for value in figures["gyro_bias_rad_s"])}]')
     if math.radians(figures['rotation_sigma_deg']) <= MOST_ROTATION_SIGMA_RAD:
@@ -218,4 +222,9 @@ def parameters(figures: dict[str, Any]) -> str:
         values.append(f'    imu_rotation: [{numbers}]')
     else:
         values.append('    # imu_rotation is not told by a turn about one axis: turn the camera about others, too')
+    sigma_s = figures['readout_sigma_s']
+    if sigma_s is not None and sigma_s <= MOST_SIGMA_S:
+        values.append(f'    readout_s: {figures["readout_s"]:.6f}')
+    else:
+        values.append('    # readout_s is not told by turns that do not change: shake the camera')
     return '\n'.join(['/**/blender:', '  ros__parameters:', *values, ''])

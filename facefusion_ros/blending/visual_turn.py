@@ -179,12 +179,19 @@ def turn_of(
 
     ``turns`` are the ``row_turns`` of a rolling shutter. None where too few corners agree on a turn.
     """
+    return fit_turn(*rays_of(matches, camera, turns), camera.fx, matches.pixel)
+
+
+def rays_of(
+    matches: Matches, camera: Intrinsics, turns: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rays (n, 3), z = 1, of the optical frames of the earlier and of the later frame, turned by ``turns``."""
     count = len(matches.before)
     rays = camera.rays(np.concatenate((matches.before, matches.after)))
     if turns is not None:
         rays = np.einsum('nij,nj->ni', turns, rays)
         rays /= rays[:, 2:]
-    return fit_turn(rays[:count], rays[count:], camera.fx, matches.pixel)
+    return rays[:count], rays[count:]
 
 
 def fit_turn(
@@ -198,12 +205,12 @@ def fit_turn(
     the distances of the rays in the plane z = 1. ``pixel`` is the size of the pixels it was measured in, in units in
     which the focal length is ``focal_px``. None where fewer than half of the points agree.
     """
-    slopes = _field(0.5 * (before[:, 0] + after[:, 0]), 0.5 * (before[:, 1] + after[:, 1]))
+    slopes = field(0.5 * (before[:, 0] + after[:, 0]), 0.5 * (before[:, 1] + after[:, 1]))
     turn = cv2.Rodrigues(_guess(slopes, before[:, :2] - after[:, :2]))[0]
     seen = after @ turn.T
     flat = seen[:, :2] / seen[:, 2:]
     # A small further rotation d moves a ray v by d x v, and so its point in the plane by these slopes.
-    slopes, rest = _field(flat[:, 0], flat[:, 1]), before[:, :2] - flat
+    slopes, rest = field(flat[:, 0], flat[:, 1]), before[:, :2] - flat
     rows, told = slopes.reshape(-1, 3), rest.reshape(-1)
     step = np.zeros(3)
     agreeing = 0.0
@@ -219,7 +226,7 @@ def fit_turn(
     return np.asarray(cv2.Rodrigues(turn)[0], np.float64)[:, 0] if agreeing >= _LEAST_AGREEING else None
 
 
-def _field(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def field(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 2, 3) rotational motion field: slopes of (x, y) in the plane z = 1 by a rotation vector."""
     slopes = np.empty((len(x), 2, 3))
     xy = x * y

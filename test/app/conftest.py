@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,6 +151,17 @@ def shaken_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adopt_environment()
     path = tmp_path_factory.mktemp('bag') / 'shaken.mcap'
     write_bag(path, load_world('head').sized(320, 240), 150, imu_late_ns=12_000_000)
+    return path
+
+
+@pytest.fixture(scope='session')
+def rolling_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same through a shutter that takes 24 ms from the first row to the last."""
+    adopt_environment()
+    path = tmp_path_factory.mktemp('bag') / 'rolling.mcap'
+    world = load_world('head').sized(320, 240)
+    rolling = replace(world, camera=replace(world.camera, readout_s=0.024))
+    write_bag(path, rolling, 150, imu_late_ns=12_000_000)
     return path
 
 

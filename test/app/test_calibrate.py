@@ -40,6 +40,7 @@ def test_the_truth_is_found_to_the_claimed_precision(facefusion, shaken_bag):
     assert np.abs(found['gyro_bias_rad_s']).max() < math.radians(0.05)
     assert found['scale'] == pytest.approx(1.0, abs=0.02)
     assert found['noise_px'] < 0.3
+    assert found['readout_s'] == 0.0
 
 
 def test_the_table_ends_in_parameters_of_the_blender(facefusion, shaken_bag, tmp_path):
@@ -58,7 +59,17 @@ def test_the_table_ends_in_parameters_of_the_blender(facefusion, shaken_bag, tmp
         r_optical_imu=tuple(map(tuple, rows)),
         time_offset_s=given['imu_time_offset_s'],
         gyro_bias=tuple(given['imu_bias']),
+        readout_s=given['readout_s'],
     )
+
+
+def test_the_read_out_of_a_rolling_shutter_is_found(facefusion, rolling_bag, tmp_path):
+    done = facefusion('calibrate', rolling_bag, '--json', tmp_path / 'found.json')
+    assert done.code == 0
+    found = json.loads((tmp_path / 'found.json').read_text())
+    assert abs(found['readout_s'] - 0.024) < 2e-3
+    assert abs(found['time_offset_s'] - LATE_S) < 0.3e-3
+    assert f'readout_s: {found["readout_s"]:.6f}' in done.out
 
 
 def test_a_file_may_take_the_place_of_camera_info(facefusion, shaken_bag, tmp_path):
