@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facefusion_ros.blending.colour import CONTRAST, GAMMA, LUMA, MAX_LOG_GAIN
+from facefusion_ros.blending.colour import CONTRAST, GAMMA, MAX_LOG_GAIN
+from facefusion_ros.blending.samples import LUMA
 from facefusion_ros.blending.tracks import MAX_TRACKS
 
 if TYPE_CHECKING:

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facefusion_ros.blending.colour import (
-    GAMMA,
-    SAMPLES,
-    contrast_map,
-    gain_field,
-    measure,
-    sample_face,
-)
+from facefusion_ros.blending.colour import GAMMA, contrast_map, gain_field, measure
 from facefusion_ros.blending.colour_temperature import LEAST_K, MOST_K, white
 from facefusion_ros.blending.grain import Grain, middle, texture
 from facefusion_ros.blending.light import LightSteps
@@ -35,6 +28,7 @@ from facefusion_ros.blending.paste import (
     window_of,
 )
 from facefusion_ros.blending.plausibility import Brightness, LightCheck
+from facefusion_ros.blending.samples import SAMPLES, sample_face
 from facefusion_ros.blending.tracks import MAX_TRACKS
 from facefusion_ros.faces.alignment import compose
 

@@ -184,7 +184,7 @@ def tint(layer: Layer, gains: NDArray[np.float32], scratch: Scratch) -> None:
     """Multiply a layer's colours with a smooth field of gains, (m, m, 3) per channel BGR, spread over the patch."""
     # Room above for the overshoot of the cubic; the field's steps of 1/255 are finer than those of the result.
     top = float(gains.max()) * 1.1
-    field = np.rint(gains * np.float32(255.0 / top)).astype(np.uint8)
+    field = cv2.convertScaleAbs(gains, alpha=255.0 / top)
     size = layer.colour.shape[0]
     spread = scratch.take('gains', size, size, 3)
     cv2.resize(field, (size, size), dst=spread, interpolation=cv2.INTER_CUBIC)

@@ -8,6 +8,11 @@ import pytest
 from skimage.data import astronaut
 
 from facefusion_ros.blending.alignment import IDENTITY_MOUNTING
+from facefusion_ros.blending.colour import contrast_map, gain_field, measure
+from facefusion_ros.blending.masks import feather
+from facefusion_ros.blending.paste import Scratch, contrast, prepare, region_of, tint
+from facefusion_ros.blending.samples import SAMPLES, sample_face
+from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.faces.alignment import apply, whole_face
 from facefusion_ros.faces.face import Face, FacePatch
 from facefusion_ros.frames.intrinsics import Intrinsics
@@ -52,6 +57,44 @@ def place(size, x, y, width_px, turn_deg=0.0):
 @pytest.fixture(scope='session', name='place')
 def place_fixture():
     return place
+
+
+@pytest.fixture(scope='session', name='look')
+def look_fixture():
+    """Look at a frame through a patch: ``look(frame, patch)`` gives the face in samples, and which are seen."""
+    return look
+
+
+def look(frame, patch):
+    size = patch.pixels.shape[0]
+    face = np.empty((SAMPLES, SAMPLES, 3), np.uint8)
+    left, top, width, height = region_of(patch.image_from_patch, size, frame.shape[1], frame.shape[0])
+    view = frame[top : top + height, left : left + width]
+    return face, sample_face(view, (left, top), patch.image_from_patch, size, face)
+
+
+@pytest.fixture(scope='session', name='ready')
+def ready_fixture():
+    """Make a patch ready to be measured: a layer of 128 pixels."""
+    return ready
+
+
+def ready(patch):
+    return prepare(patch.pixels, feather(patch.pixels.shape[0], 0.1), 128, Scratch())
+
+
+@pytest.fixture(scope='session')
+def lit():
+    """Light a persona as a frame's face is lit: ``lit(frame, patch)`` gives its layer, and where that is opaque."""
+
+    def paint(frame, patch, settings=BlendSettings()):  # noqa: B008 - frozen
+        layer = ready(patch)
+        measured = measure(*look(frame, patch), layer, settings)
+        contrast(layer, contrast_map(measured.coefficients), measured.persona_mean, Scratch())
+        tint(layer, gain_field(measured.coefficients), Scratch())
+        return layer.colour.copy(), layer.alpha == 255
+
+    return paint
 
 
 # The astronaut's eyes, nose and mouth corners, seen by eye; the face is some 110 pixels wide.
