@@ -24,7 +24,8 @@ MAX_BLUR_PX = 2.5
 LEAST_BLUR_PX = 0.6
 _SIDE_PX = 96
 """Texture is measured on no more than this square from the middle of the face."""
-_TILE_PX = 512
+_TILE_PX = 256
+"""After so many pixels the noise repeats; in each frame it begins elsewhere, so that nobody sees it."""
 _TILE_STEP = 32.0
 """One standard deviation in the tile of noise."""
 _SECOND = np.array([1.0, -2.0, 1.0])
