@@ -6,7 +6,7 @@ moves, which only pictures show; and a vehicle that carries both, which the gyro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,9 @@ from facefusion_ros.blending.gyro_calibration import Calibration
 from facefusion_ros.blending.pictures import Pictures
 from facefusion_ros.blending.residual import Reference
 from facefusion_ros.blending.self_calibration import SelfCalibration
-from facefusion_ros.blending.smoothing import SmoothingSettings, Steady
 from facefusion_ros.blending.tracks import MAX_TRACKS
 from facefusion_ros.blending.visual_turn import VisualTurn, row_turns, turn_of
 from facefusion_ros.errors import require
-from facefusion_ros.faces.alignment import apply, invert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,12 +42,9 @@ Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
 MARGIN_NS = 100_000_000
 FORGOTTEN_NS = 1_000_000_000
 """After this a face is taken for one that was never seen."""
-ANCHORED_NS = 400_000_000
-ANCHORED_WIDTHS = 0.15
 ALIKE_PX = 1.5
 """Predictions that are no further apart are not both tried."""
 STILL = np.eye(2, 3)
-SMOOTHING = SmoothingSettings()
 _NINE = np.array([(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)])
 
 
@@ -123,11 +118,6 @@ class _Known:
     coupling: Coupling
     reference: Reference | None = None
     reference_ns: int = 0
-    steady: Steady | None = None
-    steady_ns: int = 0
-    anchor: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 2)))
-    """Its smoothed landmarks in an earlier frame, (5, 2), from which the picture follows it."""
-    anchor_ns: int = 0
 
 
 class Alignment:
@@ -195,15 +185,6 @@ class Alignment:
             if finished is not None:
                 return finished
         return None if turned is None else predictions[0]
-
-    def steady(self, faces: Sequence[Face], stamp_ns: int) -> tuple[Face, ...]:
-        """Return the faces of the frame of that stamp with landmarks freed of their jitter, in the same order.
-
-        The smoothing takes place in a picture that neither the camera's rotation nor what the picture shows of the
-        face's own motion moves, so that it need not choose between a face that shakes and one that lags. Call it once
-        per frame, after ``observe_frame``. Faces without a track, or not measured in this frame, stay as they are.
-        """
-        return tuple(self._steadied(face) if face.measured_ns == stamp_ns else face for face in faces)
 
     @property
     def estimate(self) -> Estimate:
@@ -295,31 +276,6 @@ class Alignment:
                 known.reference, known.reference_ns = reference, face.measured_ns
         finished = reference.find(later, [pictures.reduced_map(prediction) for prediction in predictions])
         return None if finished is None else pictures.restored_map(finished.motion)
-
-    def _steadied(self, face: Face) -> Face:
-        known, now_ns = self._learn(face), face.measured_ns
-        if known is None:
-            return face
-        measured = face.landmarks.astype(np.float64)
-        if known.steady is None or not 0 < now_ns - known.steady_ns < FORGOTTEN_NS:
-            known.steady = Steady(measured)
-            known.anchor, known.anchor_ns = measured, now_ns
-        else:
-            # Followed from some frames before: what the picture gets wrong from frame to frame would add up.
-            if now_ns - known.anchor_ns > ANCHORED_NS or self._pictures.at(known.anchor_ns) is None:
-                known.anchor, known.anchor_ns = known.steady.landmarks, known.steady_ns
-            anchored = replace(face, landmarks=known.anchor.astype(np.float32), measured_ns=known.anchor_ns)
-            along = self.motion(anchored, now_ns)
-            if along is None:
-                along = STILL
-            expected = apply(along, known.anchor)
-            known.steady.follow(expected, measured, 1e-9 * (now_ns - known.steady_ns), SMOOTHING)
-            if float(np.abs(expected - known.anchor).max()) > ANCHORED_WIDTHS * _width(face):
-                known.anchor, known.anchor_ns = known.steady.landmarks, now_ns
-            else:
-                known.anchor = apply(invert(along), known.steady.landmarks)
-        known.steady_ns = now_ns
-        return replace(face, landmarks=known.steady.landmarks.astype(np.float32))
 
 
 def _given(settings: AlignmentSettings) -> Calibration:

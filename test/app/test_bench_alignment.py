@@ -97,6 +97,19 @@ def test_jitter_is_the_root_mean_square():
     assert bench._jitter(wandering, 15) == pytest.approx(0.1 * np.sqrt(2.0), rel=0.08)
 
 
+@pytest.mark.parametrize('late', [0, 1])
+def test_lag_is_told_in_the_time_of_the_world(turning, monkeypatch, late):
+    """Landmarks as they were a frame before are a frame late."""
+
+    def found(world, count):
+        for index in range(30, 30 + count):
+            stamp_ns = world.frame_stamp_ns(index, bench.EPOCH_NS)
+            yield index, None, *(bench._face(world.truth(at), stamp_ns) for at in (index - late, index))
+
+    monkeypatch.setattr(bench, '_found', found)
+    assert bench._lag_ms(turning, 60) == pytest.approx(1e3 * late / 30.0, abs=4.0)
+
+
 def test_the_command(tmp_path, facefusion_process):
     brief = ('--world', 'parallax', '--seconds', '0.5', '--calibration', '0.5')
     done = facefusion_process('bench', 'alignment', *brief, '--json', tmp_path / 'a.json')
@@ -105,7 +118,7 @@ def test_the_command(tmp_path, facefusion_process):
     for mode in ('none', 'gyro', 'gyro_flow', 'live'):
         assert set(result[mode]) >= KEYS
         assert result[mode]['frames'] == 15
-    for key in ('still_jitter_px', 'comoving_px_p95', 'time_offset_error_ms'):
+    for key in ('still_jitter_px', 'lag_ms', 'comoving_px_p95', 'time_offset_error_ms'):
         assert isinstance(result[key], float) or key in result['reasons']
     assert result['latency_ms'] == pytest.approx(66.67, abs=0.01)
     assert result['none']['px_p95'] > 10.0
@@ -137,6 +150,6 @@ def test_what_cannot_be_measured_says_why(tmp_path):
     (tmp_path / 'off.yaml').write_text(yaml.safe_dump(content))
     result = bench.alignment(str(tmp_path / 'off.yaml'), seconds=0.5, calibration_s=0.2)
     assert result['none']['px_p95'] is result['still_jitter_px'] is result['comoving_px_p95'] is None
-    assert {'px_mean', 'still_jitter_px', 'comoving_px_p95'} <= set(result['reasons'])
+    assert {'px_mean', 'still_jitter_px', 'lag_ms', 'comoving_px_p95'} <= set(result['reasons'])
     json.dumps(result, allow_nan=False)
     assert 'reasons' not in bench.table(result)

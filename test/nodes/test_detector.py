@@ -1,5 +1,7 @@
 """The detector node, given frames in a pool of the test's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -11,6 +13,8 @@ from facefusion_ros.models.store import Store
 from facefusion_ros.models.tiny import FACE_POINTS, write_tiny
 from facefusion_ros.nodes.detector import Detector
 from facefusion_ros.ros.messages import from_face, from_frame_ref, from_timing, to_frame_ref
+from facefusion_ros.sim.trajectory import Motion
+from facefusion_ros.sim.world import load_world
 
 EYES_APART_PX = 57.0
 
@@ -57,6 +61,33 @@ def test_a_frame_without_a_face_is_passed_on_all_the_same(detector, frames, scen
 def test_a_face_keeps_its_id(detector, frames, scene):
     ids = [detector.find(frames.put(scene.pixels)).faces[0].id for _ in range(3)]
     assert len(set(ids)) == 1
+
+
+def followed(detector, frames, world, count=55, settled=10):
+    """Landmarks as they are found in a world's frames, one after the other, and as they are: (n, 5, 2) each."""
+    found, true = [], []
+    pixels = np.empty((world.camera.height, world.camera.width, 3), np.uint8)
+    for index in range(count):
+        true.append(world.render(index, pixels).landmarks.astype(np.float64))
+        (face,) = detector.find(frames.put(pixels, stamp_ns=world.frame_stamp_ns(index, 1))).faces
+        found.append(from_face(face).landmarks.astype(np.float64))
+    return np.array(found[settled:]), np.array(true[settled:])
+
+
+def test_a_still_face_does_not_shake(detector, frames):
+    """In spite of the sensor's noise: it is followed in the picture, and detections correct it step by step."""
+    found, _ = followed(detector, frames, replace(load_world('turning'), motion=Motion()))
+    off_px = np.linalg.norm(found - found.mean(axis=0), axis=2)
+    assert np.sqrt((off_px**2).mean()) < 0.15
+
+
+def test_a_moving_face_does_not_lag(detector, frames):
+    world = load_world('turning')
+    found, true = (landmarks.mean(axis=1) for landmarks in followed(detector, frames, world))
+    speeds = np.gradient(true, axis=0) * float(world.camera.rate)
+    assert np.sqrt((speeds**2).sum(axis=1).mean()) > 200.0  # px/s
+    behind = true - found - (true - found).mean(axis=0)
+    assert abs((behind * speeds).sum() / (speeds**2).sum()) < 1e-3  # s
 
 
 def test_a_frame_that_is_gone_is_dropped_and_counted(detector, listener, frames, scene):

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 LATENCY_MS = 66.0
 CALIBRATION_S = 10.0
 """How long the alignment learns before it is measured, and what the time offset is judged after."""
-DETECTION_NOISE_PX = 0.5
-"""Standard deviation, per axis, of measured landmarks about the truth where their smoothing is judged."""
 EPOCH_NS = 1_700_000_000_000_000_000
 _READ_BEFORE_S = 0.2
 _SETTLED_S = 1.0
@@ -57,8 +55,6 @@ class Mode:
     at_once: bool = False
     """Whether a frame is shown as soon as it is there: then no reading of the gyro is known that was taken after the
     exposure of its last row. Else it is shown when the latency has passed."""
-    smoothed: bool = False
-    """Whether what is judged is the smoothing of faces that were measured in the frame itself, with noise."""
 
 
 def modes(world: World) -> dict[str, Mode]:
@@ -74,7 +70,6 @@ def modes(world: World) -> dict[str, Mode]:
         'flow': Mode(replace(told, gyro=False)),
         'gyro_flow': Mode(told),
         'live': Mode(told, at_once=True),
-        'steady': Mode(told, smoothed=True),
     }
 
 
@@ -106,6 +101,9 @@ def alignment(
     if learned['time_offset_error_ms'] is None:
         reasons['time_offset_error_ms'] = 'nothing was learned of it, which is right where nothing moves'
     still = _still(given, delay, measured)
+    lag_ms = _lag_ms(given, measured)
+    if lag_ms is None:
+        reasons['lag_ms'] = 'the detector finds no face, or it does not move'
     if still['still_jitter_px'] is None:
         reasons['still_jitter_px'] = 'the detector finds no face while nothing moves'
     riding: dict[str, Any] | None = None
@@ -129,6 +127,7 @@ def alignment(
         'seconds': measured / rate_hz,
         **{name: {**of, 'while_learning_px_p95': beginning[name]['px_p95']} for name, of in figures.items()},
         **still,
+        'lag_ms': lag_ms,
         'comoving_px_p95': riding['gyro_flow']['px_p95'] if riding else None,
         'comoving': riding,
         **learned,
@@ -140,13 +139,13 @@ def alignment(
 def table(figures: dict[str, Any]) -> str:
     """Give the most important figures as a person reads them."""
     lines = [f'{"":12}{"px mean":>9}{"px p95":>9}{"riding p95":>12}{"harmed":>9}{"ms":>7}']
-    for name in (*_RIDING, 'flow', 'steady'):
+    for name in (*_RIDING, 'flow'):
         row, riding = figures[name], (figures['comoving'] or {}).get(name, {})
         lines.append(
             f'{name:12}{_text(row["px_mean"]):>9}{_text(row["px_p95"]):>9}{_text(riding.get("px_p95")):>12}'
             f'{_text(row["harmed"]):>9}{_text(row["ms_mean"]):>7}'
         )
-    for name, unit in (('still_jitter_px', 'px RMS'), ('time_offset_error_ms', 'ms')):
+    for name, unit in (('still_jitter_px', 'px RMS'), ('lag_ms', 'ms'), ('time_offset_error_ms', 'ms')):
         lines.append(f'{name}: {_text(figures[name])} {unit}')
     lines += [f'{name}: {why}' for name, why in figures['reasons'].items()]
     return '\n'.join(lines)
@@ -200,9 +199,7 @@ class Lane:
         spent_s = time.thread_time()
         self.observe(pixels, index, () if known is None else (known,))
         kept: NDArray[Any] = _NOWHERE
-        if known is not None and self.mode.smoothed:
-            kept = self.alignment.steady((known,), stamp_ns)[0].landmarks
-        elif known is not None:
+        if known is not None:
             moved = self.alignment.motion(known, stamp_ns)
             self.unmoved += moved is None
             kept = known.landmarks if moved is None else apply(moved, known.landmarks)
@@ -235,7 +232,6 @@ class Comparison:
     def __init__(self, world: World, names: Collection[str], delay: int) -> None:
         self._world = world
         self._delay = delay
-        self._noise = np.random.default_rng([world.seed, 8])
         self.lanes = {name: Lane.begin(mode, world, delay) for name, mode in modes(world).items() if name in names}
         self._faces: dict[int, Face] = {}
 
@@ -245,12 +241,9 @@ class Comparison:
             lane.indices, lane.errors, lane.raw, lane.costs_ms, lane.unmoved = [], [], [], [], 0
         for index, pixels, truth in _frames(self._world, first, count):
             now = _face(truth, self._world.frame_stamp_ns(index, EPOCH_NS))
-            noise = DETECTION_NOISE_PX * self._noise.standard_normal((5, 2))
-            noisy = replace(now, landmarks=(now.landmarks + noise).astype(np.float32))
             self._faces[index] = now
-            older = self._faces.pop(index - self._delay, None)
+            known = self._faces.pop(index - self._delay, None)
             for lane in self.lanes.values():
-                known = noisy if lane.mode.smoothed else older
                 kept = lane.show(pixels, index, now.measured_ns, known)
                 if known is None or not (self._sees(now) and self._sees(known)):
                     continue
@@ -311,32 +304,51 @@ def riding_variant(world: World) -> World:
 
 
 def _still(given: World, delay: int, count: int) -> dict[str, Any]:
-    """Find the face of a still world with the detector, smooth it, move it to the newest frame: how much it shakes."""
+    """Find the face of a still world as the detector node does, and move it to the newest frame: how much it shakes."""
     world = still_variant(given)
-    matched, live = (Lane.begin(modes(world)[name], world, delay) for name in ('gyro_flow', 'live'))
-    smooth: dict[int, Face] = {}
-    places: dict[str, list[Floats]] = {
-        'still_jitter_px': [],
-        'still_jitter_live_px': [],
-        'still_jitter_detector_px': [],
+    rate_hz = float(world.camera.rate)
+    lane = Lane.begin(modes(world)['live'], world, delay)
+    known: dict[int, Face] = {}
+    found, moved = [], []
+    for index, pixels, face, truth in _found(world, count):
+        older = known.pop(index - delay, None)
+        place = lane.show(pixels, index, truth.measured_ns, older)
+        if face is not None:
+            known[index] = face
+        if index >= round(_SETTLED_S * rate_hz) and face is not None and older is not None:
+            found.append(face.landmarks.astype(np.float64))
+            moved.append(place.astype(np.float64))
+    return {
+        'still_jitter_px': _jitter(found),
+        'still_jitter_live_px': _jitter(moved),
+        'still_jitter_fast_px': _jitter(found, round(_FAST_S * rate_hz)),
     }
-    settled = round(_SETTLED_S * float(world.camera.rate))
+
+
+def _lag_ms(world: World, count: int) -> float | None:
+    """How late the landmarks are that the detector node finds while camera and face move, by the truth's speed."""
+    times_s, found, true = [], [], []
+    for index, _, face, truth in _found(world, count):
+        if face is not None and index >= round(_SETTLED_S * float(world.camera.rate)):
+            times_s.append(1e-9 * (truth.measured_ns - EPOCH_NS))
+            found.append(face.landmarks.mean(axis=0).astype(np.float64))
+            true.append(truth.landmarks.mean(axis=0).astype(np.float64))
+    if len(times_s) <= 2:
+        return None
+    speeds = np.gradient(np.array(true), np.array(times_s), axis=0)
+    power = float((speeds**2).sum())
+    behind = np.array(true) - np.array(found)
+    return 1e3 * float(((behind - behind.mean(axis=0)) * speeds).sum()) / power if power > 0.0 else None
+
+
+def _found(world: World, count: int) -> Iterator[tuple[int, NDArray[np.uint8], Face | None, Face]]:
+    """Frames after those in which what finds the face settles: number, pixels, the face as found and as it is."""
     with closing(load_detector()) as detector:
         finder = FaceFinder(detector=detector)
-        for index, pixels, truth in _frames(world, 0, count + settled):
+        for index, pixels, truth in _frames(world, 0, count + round(_SETTLED_S * float(world.camera.rate))):
             now = _face(truth, world.frame_stamp_ns(index, EPOCH_NS))
-            faces = [f for f in finder.find(pixels, now.measured_ns) if _apart(f.landmarks, now) < 0.5 * now.box[2]][:1]
-            matched.observe(pixels, index, faces)
-            steady = matched.alignment.steady(faces, now.measured_ns)
-            older = smooth.pop(index - delay, None)
-            moved = live.show(pixels, index, now.measured_ns, older)
-            if faces:
-                smooth[index] = steady[0]
-            if index >= settled and faces and older is not None:
-                for kept, each in zip(places.values(), (steady[0].landmarks, moved, faces[0].landmarks), strict=True):
-                    kept.append(each.astype(np.float64))
-    fast = [_jitter(kept, round(_FAST_S * float(world.camera.rate))) for kept in places.values()]
-    return {name: _jitter(kept) for name, kept in places.items()} | {'still_jitter_fast_px': fast[0]}
+            faces = [f for f in finder.find(pixels, now.measured_ns) if _apart(f.landmarks, now) < 0.5 * now.box[2]]
+            yield index, pixels, faces[0] if faces else None, now
 
 
 def _frames(world: World, first: int, count: int) -> Iterator[tuple[int, NDArray[np.uint8], Truth]]:
