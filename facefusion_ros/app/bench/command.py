@@ -26,6 +26,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     bench('transport', 'how long a picture takes from one process to another', 150)
     bench('stages', 'what each stage costs on one thread', 150)
+    bench('capture', 'what it costs to make a picture of each format the frame that the pipeline uses', 60)
     bench('precision', 'what fp16 and int8 gain, and what they do to a face', 150)
     sub = bench('faces', 'how well and how fast detectors find faces in photographs')
     sub.add_argument('--model', action='append', dest='models', default=[], metavar='NAME',
