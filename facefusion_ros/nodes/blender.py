@@ -11,9 +11,8 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Illuminance, Image, Imu
 
 from facefusion_ros import __version__, msg
-from facefusion_ros.blending.alignment import Alignment, AlignmentSettings
+from facefusion_ros.blending.alignment import Alignment
 from facefusion_ros.blending.blender import Blender as Core
-from facefusion_ros.blending.settings import BlendSettings
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.face import FacePatch
@@ -23,6 +22,7 @@ from facefusion_ros.frames.pool import FrameBusy, FramePool
 from facefusion_ros.personas.background import BackgroundSettings
 from facefusion_ros.personas.background_stage import stored_background
 from facefusion_ros.ros import qos
+from facefusion_ros.ros.blending import ALIGNMENT, BLENDING, alignment_settings, blend_settings
 from facefusion_ros.ros.image import from_camera_info, to_compressed, to_image
 from facefusion_ros.ros.messages import (
     angular_velocity,
@@ -33,7 +33,7 @@ from facefusion_ros.ros.messages import (
     to_header,
 )
 from facefusion_ros.ros.networks import RUNTIME, engine_settings, network
-from facefusion_ros.ros.parameters import Parameter, ParameterError
+from facefusion_ros.ros.parameters import Parameter
 from facefusion_ros.ros.passage import WARN_EVERY_S, FrameStage
 from facefusion_ros.ros.run import run
 from facefusion_ros.ros.stage import OK, WARN, Health, LazyPublisher
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from facefusion_ros.personas.background_stage import BackgroundStage
     from facefusion_ros.ros.passage import Visit
 
-DEFAULT = BlendSettings()
-ALIGNMENT = AlignmentSettings()
 BACKGROUND = BackgroundSettings()
 COPIES = 4
 """Slots for frames that cannot be changed in place because somebody else reads them just then, or has yet to."""
@@ -62,42 +60,7 @@ class Blender(FrameStage):
 
     NAME = 'blender'
     TABLE = (
-        Parameter('feather', DEFAULT.feather, "Width of the soft rim, as a fraction of the patch's size", '', 0.0, 0.5),
-        Parameter('colour_strength', DEFAULT.colour_strength, 'How far brightness follows the scene', '', 0.0, 1.0),
-        Parameter('chroma_strength', DEFAULT.chroma_strength, "How far colour follows the scene's tint", '', 0.0, 1.0),
-        Parameter('contrast_strength', DEFAULT.contrast_strength, "How far contrast follows the face's", '', 0.0, 1.0),
-        Parameter(
-            'seam_strength',
-            DEFAULT.seam_strength,
-            'How far the rim takes on the colours of the skin beside it',
-            '',
-            0.0,
-            1.0,
-        ),
-        Parameter(
-            'grain_strength',
-            DEFAULT.grain_strength,
-            "How far the picture's grain and softness are taken on",
-            '',
-            0.0,
-            1.0,
-        ),
-        Parameter(
-            'colour_time_constant_s',
-            DEFAULT.colour_time_constant_s,
-            'Time constant of the colour filter',
-            's',
-            0.0,
-            60.0,
-        ),
-        Parameter(
-            'light_step_ratio',
-            DEFAULT.light_step_ratio,
-            'Change of light that opens the colour filter',
-            '',
-            1.05,
-            100.0,
-        ),
+        *BLENDING,
         Parameter(
             'alignment',
             'matched',
@@ -106,40 +69,7 @@ class Blender(FrameStage):
             choices=('matched', 'live'),
             fixed=True,
         ),
-        Parameter('gyro_prediction', ALIGNMENT.gyro, 'Whether the gyro moves faces measured in an older frame'),
-        Parameter(
-            'imu_rotation',
-            [float(value) for value in np.asarray(ALIGNMENT.r_optical_imu).ravel()],
-            'Rotation that takes a vector of the IMU frame to the optical frame, 9 numbers row by row',
-        ),
-        Parameter(
-            'imu_time_offset_s',
-            ALIGNMENT.time_offset_s,
-            'Stamp of a gyro reading minus that of a frame of the same moment; as `facefusion-ros calibrate` finds it',
-            's',
-            -0.2,
-            0.2,
-        ),
-        Parameter('imu_bias', list(ALIGNMENT.gyro_bias), 'What the gyro reads at rest, 3 numbers', 'rad/s'),
-        Parameter(
-            'imu_calibration',
-            ALIGNMENT.calibrate,
-            'Whether time offset, rotation and bias of the gyro are estimated while running, from those given',
-        ),
-        Parameter(
-            'readout_s',
-            ALIGNMENT.readout_s,
-            "From the exposure of a picture's first row to that of the last; 0 for a global shutter",
-            's',
-            -0.1,
-            0.1,
-        ),
-        Parameter('flow_correction', ALIGNMENT.flow, 'Whether the picture finishes what the gyro predicts'),
-        Parameter(
-            'coupling_gate',
-            ALIGNMENT.gate,
-            'Whether the gyro is believed only as far as a face follows it; one that rides along does not',
-        ),
+        *ALIGNMENT,
         *network('background.model', 'redraws the whole frame (Real-ESRGAN)'),
         Parameter(
             'background.budget_s',
@@ -165,7 +95,7 @@ class Blender(FrameStage):
     def configure(self) -> None:
         """Make the blender and its publishers."""
         super().configure()
-        self._core = Core(_settings(self.values), Alignment(_alignment(self.values)))
+        self._core = Core(blend_settings(self.values), Alignment(alignment_settings(self.values)))
         self._copied = 0
         self._light_ns = 0
         self._lux = float('nan')
@@ -195,7 +125,8 @@ class Blender(FrameStage):
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Take new settings."""
-        settings, alignment, background = _settings(values), _alignment(values), _background_settings(values)
+        settings, alignment = blend_settings(values), alignment_settings(values)
+        background = _background_settings(values)
         if self.configured:
             self._core.settings, self._core.alignment.settings = settings, alignment
             if self._background is not None:
@@ -370,41 +301,6 @@ def _record(ref: FrameRef, placements: Sequence[Placement], background: str) -> 
         personas=[place.patch.persona for place in placements],
         persona_digests=[place.patch.persona_digest for place in placements],
         regions=[float(value) for place in placements for value in place.region],
-    )
-
-
-def _settings(values: Mapping[str, Any]) -> BlendSettings:
-    return BlendSettings(
-        feather=values['feather'],
-        colour_strength=values['colour_strength'],
-        chroma_strength=values['chroma_strength'],
-        contrast_strength=values['contrast_strength'],
-        seam_strength=values['seam_strength'],
-        grain_strength=values['grain_strength'],
-        colour_time_constant_s=values['colour_time_constant_s'],
-        light_step_ratio=values['light_step_ratio'],
-    )
-
-
-def _alignment(values: Mapping[str, Any]) -> AlignmentSettings:
-    rotation = np.asarray(values['imu_rotation'], np.float64)
-    if rotation.size != 9:
-        message = f'parameter imu_rotation has {rotation.size} numbers: give the 9 of a 3x3 rotation, row by row'
-        raise ParameterError(message)
-    rows = tuple((float(a), float(b), float(c)) for a, b, c in rotation.reshape(3, 3))
-    bias = values['imu_bias']
-    if len(bias) != 3:
-        message = f'parameter imu_bias has {len(bias)} numbers: give 3, rad/s about x, y and z'
-        raise ParameterError(message)
-    return AlignmentSettings(
-        gyro=values['gyro_prediction'],
-        flow=values['flow_correction'],
-        gate=values['coupling_gate'],
-        calibrate=values['imu_calibration'],
-        r_optical_imu=(rows[0], rows[1], rows[2]),
-        time_offset_s=values['imu_time_offset_s'],
-        gyro_bias=(float(bias[0]), float(bias[1]), float(bias[2])),
-        readout_s=values['readout_s'],
     )
 
 
