@@ -15,7 +15,11 @@ import av
 import cv2
 import numpy as np
 
+from facefusion_ros.displays.letterbox import picture_size
+from facefusion_ros.displays.scaling import bgr_of, nv12_of, scale_into
 from facefusion_ros.displays.sink import DisplayError
+from facefusion_ros.frames.frame import Encoding
+from facefusion_ros.frames.layout import nv12_planes, region_planes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,22 +68,27 @@ class FilmTime:
 class Canvas:
     """Where the pictures stand in the film: one alone, or two side by side under a strip with captions.
 
-    H.264 in 4:2:0 wants even sizes: an odd picture gets one more dark column or row, none of its pixels is lost.
+    It is BGR, or NV12 where the first picture is: the encoder takes that as it is. H.264 in 4:2:0 wants even sizes: an
+    odd picture gets one more dark column or row, none of its pixels is lost.
     """
 
-    def __init__(self, width_px: int, height_px: int, captions: tuple[str, str] | None) -> None:
+    def __init__(
+        self, width_px: int, height_px: int, captions: tuple[str, str] | None, encoding: Encoding = Encoding.BGR8
+    ) -> None:
         """Lay out a film of pictures of this size; two with captions where these are given."""
         halves = 2 if captions else 1
         scale = min(1.0, (WIDEST_PX - (halves - 1) * _DIVIDER_PX) / (halves * width_px))
-        self._width, self._height = max(1, int(width_px * scale)), max(1, int(height_px * scale))
-        self._strip = min(44, max(22, self._height // 18)) if captions else 0
+        self.encoding = Encoding.NV12 if encoding is Encoding.NV12 else Encoding.BGR8
+        step = 2 if self.encoding is Encoding.NV12 else 1
+        self._width, self._height = (max(step, int(side * scale) // step * step) for side in (width_px, height_px))
+        self._strip = min(44, max(22, self._height // 18)) // 2 * 2 if captions else 0
         film_width = halves * self._width + (halves - 1) * _DIVIDER_PX
         self.width, self.height = film_width + film_width % 2, self._strip + self._height
         self.height += self.height % 2
         self._captions = captions
 
     def blank(self) -> NDArray[np.uint8]:
-        """(height, width, 3) BGR with all that never changes."""
+        """All that never changes: (height, width, 3) of BGR, (height * 3 / 2, width) of NV12."""
         film = np.empty((self.height, self.width, 3), np.uint8)
         film[0] = _BACKGROUND
         film[1:] = film[0]
@@ -87,7 +96,12 @@ class Canvas:
             film[:, self._width : self._width + _DIVIDER_PX] = _DIVIDER
             for text, left in zip(self._captions, (0, self._width + _DIVIDER_PX), strict=True):
                 self._write(film[: self._strip, left : left + self._width], text)
-        return film
+        if self.encoding is Encoding.BGR8:
+            return film
+        nv12 = np.empty((self.height * 3 // 2, self.width), np.uint8)
+        for plane, drawn in zip(nv12_planes(nv12), nv12_of(film), strict=True):
+            np.copyto(plane, drawn)
+        return nv12
 
     def _write(self, strip: NDArray[np.uint8], text: str) -> None:
         size = self._strip / 48.0
@@ -101,17 +115,22 @@ class Canvas:
         cv2.putText(ink, text, (margin, foot), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
         strip[:] = ink
 
-    def place(self, film: NDArray[np.uint8], picture: NDArray[np.uint8], *, left: bool) -> None:
-        """Write a BGR picture of any size into its half of the film, scaled where it does not fit."""
+    def place(self, film: NDArray[np.uint8], frame: Frame, *, left: bool) -> None:
+        """Write a picture of any size and encoding into its half of the film, scaled where it does not fit."""
         x = 0 if left else self._width + _DIVIDER_PX
-        half = film[self._strip : self._strip + self._height, x : x + self._width]
-        if picture.shape == half.shape:
-            np.copyto(half, picture)
-        else:
-            # Averaging is slow at small factors, where it would be seen least.
-            far = 2 * half.shape[1] <= picture.shape[1]
-            method = cv2.INTER_AREA if far else cv2.INTER_LINEAR
-            cv2.resize(picture, (self._width, self._height), dst=half, interpolation=method)
+        half = region_planes(film, self.encoding, (x, self._strip, self._width, self._height))
+        for picture, view in zip(self._planes(frame), half, strict=True):
+            scale_into(picture, view)
+
+    def _planes(self, frame: Frame) -> tuple[NDArray[np.uint8], ...]:
+        if frame.encoding is Encoding.NV12 and self.encoding is Encoding.NV12:
+            return nv12_planes(frame.pixels)
+        bgr = bgr_of(frame.pixels, frame.encoding)
+        if self.encoding is Encoding.BGR8:
+            return (bgr,)
+        scaled = np.empty((self._height, self._width, 3), np.uint8)  # of even sides
+        scale_into(bgr, scaled)
+        return nv12_of(scaled)
 
 
 class FragmentFile:
@@ -173,7 +192,8 @@ class VideoFile:
 
     The frames' stamps are the film's time base, so its rate varies with theirs. ``show`` costs one copy of the frame;
     when the encoder is ``WAITING_FRAMES`` behind, frames are dropped and counted. A frame of another size than the
-    first is scaled to it. The file grows by about a second at a time and is playable at every moment.
+    first is scaled to it, one of another encoding converted. The file grows by about a second at a time and is playable
+    at every moment.
     """
 
     tells_when = False
@@ -240,12 +260,11 @@ class VideoFile:
         return self._written
 
     def show(self, frame: Frame, original: Frame | None) -> None:
-        """Add a BGR frame to the film; returns after one copy."""
+        """Add a frame to the film; returns after one copy."""
         if self._failed or self._closed:
             return
         if self._canvas is None:
-            height, width = frame.pixels.shape[:2]
-            self._canvas = Canvas(width, height, self._captions)
+            self._canvas = Canvas(*picture_size(frame), self._captions, frame.encoding)
             self._blanks = [self._canvas.blank()] * WAITING_FRAMES
             self._encoder = threading.Thread(target=self._encode, args=(self._canvas,), name='film', daemon=True)
             self._encoder.start()
@@ -255,8 +274,8 @@ class VideoFile:
             return
         if self._captions:
             # Where the camera's picture is missing the result stands twice, not the picture of another instant.
-            self._canvas.place(film, (original or frame).pixels, left=True)
-        self._canvas.place(film, frame.pixels, left=not self._captions)
+            self._canvas.place(film, original or frame, left=True)
+        self._canvas.place(film, frame, left=not self._captions)
         self._films.put((film, self._time.tick(frame.info.stamp_ns)))
 
     def update(self, numbers: Mapping[str, float | int | str]) -> None:
@@ -306,7 +325,9 @@ class VideoFile:
         )
         with container:
             stream = container.add_stream('libx264', rate=max(1, round(self._rate_hz)))
-            stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, 'yuv420p'
+            nv12 = canvas.encoding is Encoding.NV12
+            stream.width, stream.height = canvas.width, canvas.height
+            stream.pix_fmt = 'nv12' if nv12 else 'yuv420p'
             stream.time_base = time_base
             codec = stream.codec_context
             codec.time_base = time_base
@@ -319,9 +340,10 @@ class VideoFile:
             yuv = np.empty((canvas.height * 3 // 2, canvas.width), np.uint8)
             while waiting := self._films.get():
                 film, tick = waiting
-                cv2.cvtColor(film, cv2.COLOR_BGR2YUV_I420, dst=yuv)
+                if not nv12:
+                    cv2.cvtColor(film, cv2.COLOR_BGR2YUV_I420, dst=yuv)
+                picture = av.VideoFrame.from_ndarray(film if nv12 else yuv, format=stream.pix_fmt)
                 self._free.put(film)
-                picture = av.VideoFrame.from_ndarray(yuv, format='yuv420p')
                 picture.pts, picture.time_base = tick, time_base
                 container.mux(stream.encode(picture))
                 self._written += 1

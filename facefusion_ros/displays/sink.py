@@ -53,7 +53,7 @@ class Sink(Protocol):
         """Frames this display had to leave out because it was behind."""
 
     def show(self, frame: Frame, original: Frame | None) -> None:
-        """Show a BGR frame; the pixels are the caller's again on return.
+        """Show a frame of any encoding; the pixels are the caller's again on return.
 
         ``original`` is the camera's picture of the same instant where the caller has it, for sinks that compare.
         """

@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import cv2
 import numpy as np
 
+from facefusion_ros.displays.letterbox import picture_size
 from facefusion_ros.displays.page import CONTENT_SECURITY_POLICY, PAGE
+from facefusion_ros.displays.scaling import bgr_of, scale_into
 from facefusion_ros.displays.sink import DisplayError
+from facefusion_ros.frames.frame import Encoding
+from facefusion_ros.frames.layout import nv12_planes, picture_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -104,7 +108,7 @@ class WebPage:
 
     def __init__(self, host: str = '127.0.0.1', port: int = 8080) -> None:
         """Open the page; port 0 takes a free one, which ``url`` tells. Raises DisplayError where that fails."""
-        self._pictures: Newest[NDArray[np.uint8]] = Newest()
+        self._pictures: Newest[tuple[NDArray[np.uint8], Encoding]] = Newest()
         self._spare: deque[NDArray[np.uint8]] = deque(maxlen=3)
         self._dropped = 0
         try:
@@ -132,25 +136,26 @@ class WebPage:
         return self._dropped
 
     def show(self, frame: Frame, original: Frame | None) -> None:  # noqa: ARG002 - the page shows the result
-        """Offer a BGR frame to whoever looks at the page."""
+        """Offer a frame to whoever looks at the page."""
         if not self._server.watchers:
             return
-        height, width = frame.pixels.shape[:2]
+        width, height = picture_size(frame)
         scale = min(1.0, WIDEST_PX / width)
-        shape = max(1, int(height * scale)), max(1, int(width * scale)), 3
+        step = 2 if frame.encoding is Encoding.NV12 else 1
+        size = [max(step, int(side * scale) // step * step) for side in (width, height)]
+        shape = picture_shape(frame.encoding, *size)
         picture = self._spare.pop() if self._spare else np.empty(shape, np.uint8)
         if picture.shape != shape:
             picture = np.empty(shape, np.uint8)
-        if scale == 1.0:
-            np.copyto(picture, frame.pixels)
+        if frame.encoding is Encoding.NV12:
+            for plane, view in zip(nv12_planes(frame.pixels), nv12_planes(picture), strict=True):
+                scale_into(plane, view)
         else:
-            # Averaging is slow at small factors, where it would be seen least.
-            method = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
-            cv2.resize(frame.pixels, (shape[1], shape[0]), dst=picture, interpolation=method)
-        late = self._pictures.put(picture)
+            scale_into(frame.pixels, picture)
+        late = self._pictures.put((picture, frame.encoding))
         if late is not None:
             self._dropped += 1
-            self._spare.append(late)
+            self._spare.append(late[0])
 
     def update(self, numbers: Mapping[str, float | int | str]) -> None:
         """Offer the numbers; values that are no number are shown as missing."""
@@ -167,8 +172,9 @@ class WebPage:
     def _compress(self) -> None:
         number = 0
         while waiting := self._pictures.after(number, take=True):
-            number, picture = waiting
-            _, jpeg = cv2.imencode('.jpg', picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+            number, (picture, encoding) = waiting
+            # OpenCV's JPEG begins with BGR; FFmpeg's would spare that and take longer altogether.
+            _, jpeg = cv2.imencode('.jpg', bgr_of(picture, encoding), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
             self._spare.append(picture)
             self._server.jpegs.put(jpeg.tobytes())
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from facefusion_ros.displays import kms
-from facefusion_ros.frames.frame import Frame, FrameInfo
+from facefusion_ros.frames.frame import Encoding, Frame, FrameInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,24 @@ def make_frame() -> Callable[..., Frame]:
         return Frame(pixels, FrameInfo(stamp_ns=stamp_ns, frame_id='camera_optical_frame', sequence=number))
 
     return make
+
+
+@pytest.fixture
+def as_encoding() -> Callable[[Frame, Encoding], Frame]:
+    """Make the same picture in another encoding."""
+
+    def convert(frame: Frame, encoding: Encoding) -> Frame:
+        if encoding is Encoding.BGR8:
+            return frame
+        if encoding is not Encoding.NV12:
+            code = {Encoding.BGRA8: cv2.COLOR_BGR2BGRA, Encoding.MONO8: cv2.COLOR_BGR2GRAY}[encoding]
+            return replace(frame, pixels=cv2.cvtColor(frame.pixels, code), encoding=encoding)
+        height, width = frame.pixels.shape[:2]
+        i420 = cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2YUV_I420)
+        chroma = i420[height:].reshape(2, -1).T.reshape(height // 2, width)
+        return replace(frame, pixels=np.vstack((i420[:height], chroma)), encoding=encoding)
+
+    return convert
 
 
 class Told:

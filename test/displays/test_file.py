@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import av
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from facefusion_ros.displays.file import WIDEST_PX, Canvas, FilmTime, VideoFile
 from facefusion_ros.displays.sink import DisplayError, Sink
+from facefusion_ros.frames.frame import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +92,81 @@ def test_a_frame_of_8k_is_scaled_down(tmp_path: Path, make_frame: Callable[..., 
     [(_, picture)] = read(tmp_path / 'film.mp4')
     assert WIDEST_PX - 4 <= picture.shape[1] <= WIDEST_PX
     assert picture.mean() == pytest.approx(70, abs=2)
+
+
+def picture_of(make_frame: Callable[..., Frame], number: int, width: int = 96, height: int = 64) -> Frame:
+    """Draw four colours, one in each quarter, the first of which tells the number."""
+    frame = make_frame(number, width, height)
+    frame.pixels[: height // 2, : width // 2] = (20 * number + 20, 60, 90)
+    frame.pixels[: height // 2, width // 2 :] = (30, 40, 220)
+    frame.pixels[height // 2 :, : width // 2] = (40, 190, 60)
+    frame.pixels[height // 2 :, width // 2 :] = (200, 60, 30)
+    return frame
+
+
+def quarters(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return picture[height // 4 :: height // 2, width // 4 :: width // 2].reshape(-1, 3).astype(int)
+
+
+@pytest.mark.parametrize('first', Encoding)
+def test_every_encoding_is_shown_whichever_comes_first(
+    tmp_path: Path, make_frame: Callable[..., Frame], as_encoding: Callable[..., Frame], first: Encoding
+) -> None:
+    order = [first, *Encoding, first]
+    shown = [as_encoding(picture_of(make_frame, number), encoding) for number, encoding in enumerate(order)]
+    sink = VideoFile(tmp_path / 'film.mp4', 30.0, patient=True)
+    show_all(sink, shown)
+    sink.close()
+    assert sink.failed is None
+    film = read(tmp_path / 'film.mp4')
+    assert len(film) == len(order)
+    for number, (encoding, (_, picture)) in enumerate(zip(order, film, strict=True)):
+        wanted = picture_of(make_frame, number).pixels
+        if encoding is Encoding.MONO8:
+            wanted = np.repeat(as_encoding(picture_of(make_frame, number), encoding).pixels[..., None], 3, 2)
+        assert picture.shape == wanted.shape
+        assert np.abs(quarters(picture) - quarters(wanted)).max() <= 10
+
+
+@pytest.mark.parametrize(('width', 'height'), [(96, 64), (40, 100), (6000, 20)])
+def test_nv12_is_compared_beside_the_camera_of_any_encoding_and_size(
+    tmp_path: Path, make_frame: Callable[..., Frame], as_encoding: Callable[..., Frame], width: int, height: int
+) -> None:
+    sink = VideoFile(tmp_path / 'film.mp4', 30.0, compare=True, patient=True, captions=('a', 'b'))
+    nv12 = as_encoding(picture_of(make_frame, 2, width, height), Encoding.NV12)
+    originals = [nv12, picture_of(make_frame, 2, 61, 33), as_encoding(picture_of(make_frame, 2, 64, 48), Encoding.NV12)]
+    for original in originals:
+        sink.show(nv12, original)
+    sink.close()
+    assert sink.failed is None
+    wanted = quarters(picture_of(make_frame, 2).pixels)
+    for _, picture in read(tmp_path / 'film.mp4'):
+        half = (picture.shape[1] - 2) // 2
+        tall = height if half == width else round(height * half / width) // 2 * 2
+        for side in (picture[-tall:, :half], picture[-tall:, -half:]):
+            assert np.abs(quarters(side) - wanted).max() <= 12
+        assert picture[: picture.shape[0] - tall].mean() < 60
+
+
+def test_the_encoder_takes_nv12_as_it_is(
+    tmp_path: Path, make_frame: Callable[..., Frame], as_encoding: Callable[..., Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, np.ndarray]] = []
+    made = av.VideoFrame.from_ndarray
+
+    def look(pixels: np.ndarray, **options: str) -> av.VideoFrame:
+        taken.append((options['format'], pixels.copy()))
+        return made(pixels, **options)
+
+    monkeypatch.setattr(av, 'VideoFrame', SimpleNamespace(from_ndarray=look))
+    frame = as_encoding(picture_of(make_frame, 3), Encoding.NV12)
+    sink = VideoFile(tmp_path / 'film.mp4', 30.0)
+    sink.show(frame, None)
+    sink.close()
+    [(name, pixels)] = taken
+    assert name == 'nv12'
+    assert np.array_equal(pixels, frame.pixels)
 
 
 def test_a_frame_of_another_size_is_fitted(tmp_path: Path, make_frame: Callable[..., Frame]) -> None:

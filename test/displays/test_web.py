@@ -16,6 +16,7 @@ import pytest
 
 from facefusion_ros.displays.sink import DisplayError, Sink
 from facefusion_ros.displays.web import MOST_VIEWERS, WIDEST_PX, Newest, WebPage
+from facefusion_ros.frames.frame import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +133,33 @@ def test_pictures_of_any_size(
     picture = next(parts(ask(page, '/stream.mjpg')))
     assert picture.shape[:2] == sent[::-1]
     assert picture.mean() == pytest.approx(70, abs=2)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'size', 'sent'),
+    [
+        (Encoding.NV12, (640, 480), (640, 480)),
+        (Encoding.NV12, (2, 2), (2, 2)),
+        (Encoding.NV12, (1922, 1082), (1280, 720)),
+        (Encoding.BGRA8, (64, 48), (64, 48)),
+        (Encoding.MONO8, (64, 48), (64, 48)),
+    ],
+)
+def test_pictures_of_any_encoding(
+    page: WebPage,
+    make_frame: Callable[..., Frame],
+    as_encoding: Callable[..., Frame],
+    show_on: Callable[[Frame], None],
+    encoding: Encoding,
+    size: tuple[int, int],
+    sent: tuple[int, int],
+) -> None:
+    frame = make_frame(0, *size, blue=200)
+    show_on(as_encoding(frame, encoding))
+    picture = next(parts(ask(page, '/stream.mjpg')))
+    assert picture.shape[:2] == sent[::-1]
+    wanted = (22.8,) * 3 if encoding is Encoding.MONO8 else (200, 0, 0)
+    assert picture.reshape(-1, 3).mean(axis=0) == pytest.approx(wanted, abs=6)
 
 
 def test_nothing_is_compressed_while_nobody_looks(page: WebPage, make_frame: Callable[..., Frame]) -> None:
