@@ -26,8 +26,11 @@ _WHITE, _BEYOND_WHITE = 253.0, np.float32(1.12)
 _LEVEL, _SUM = LUMA[None], np.ones((1, 3))
 _SKIN_LEVEL, _SKIN_TINT = 0.5, 0.16
 """Differences from the face's mean, logarithms of level and of tint, beyond which it is rather hair than skin."""
-_AT_LARGE, _AT_SMALL = (0.22, 0.62), (0.15, 0.30)
+_AT_LARGE = (0.22, 0.62)
 """From the edge inwards as far as it is followed wholly, and as far as at all; fractions of the way to the middle."""
+_SEAM_PX, _AT_SMALL = 10.0, (0.15, 0.30)
+"""What differs at small is followed wholly as far as people see a seam, and to twice as far at all; the least and the
+most of the way to the middle that is."""
 _LARGE = SAMPLES // 4
 _LARGE_BLUR, _SMALL_BLUR = 1.0, 1.0
 """Standard deviations, in samples of the smaller and of the whole picture, of the means that are compared."""
@@ -50,8 +53,10 @@ def follow_skin(
     Knutsson and Westin, CVPR 1993). Where the persona's tint is another altogether it stays: no light explains it.
     """
     depth: Floats = cv2.distanceTransform((pair.alpha >= 0.5).astype(np.uint8), cv2.DIST_L2, 3)  # type: ignore[assignment]
-    depth *= np.float32(1.0 / max(float(depth.max()), 1.0))
-    at_large, at_small = _three(_fading(depth, *_AT_LARGE)), _three(_fading(depth, *_AT_SMALL))
+    deepest = max(float(depth.max()), 1.0)
+    depth *= np.float32(1.0 / deepest)
+    seam = min(max(_SEAM_PX / (deepest * pair.pitch_px), _AT_SMALL[0]), _AT_SMALL[1])
+    at_large, at_small = _three(_fading(depth, *_AT_LARGE)), _three(_fading(depth, seam, 2.0 * seam))
     persona = pair.persona
     if contrast.any():
         stretch = np.column_stack((np.eye(3) + contrast, -contrast @ pivot))

@@ -33,6 +33,8 @@ class Pair:
     """(n, n), 0 to 1."""
     used: NDArray[np.bool_]
     """(n, n), where the persona shows and the face is seen."""
+    pitch_px: float
+    """Pixels of the layer, which are about those of the frame, from one sample to the next."""
 
     @property
     def persona(self) -> NDArray[np.float32]:
@@ -44,13 +46,16 @@ class Pair:
         """Make pictures of fewer samples."""
         alpha = reduced(self.alpha, size)
         used = reduced(self.used.astype(np.float32), size) >= 0.5
-        return Pair(reduced(self.original, size), reduced(self.premultiplied, size), alpha, used)
+        pitch_px = self.pitch_px * self.alpha.shape[0] / size
+        return Pair(reduced(self.original, size), reduced(self.premultiplied, size), alpha, used, pitch_px)
 
 
 def pair_of(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer) -> Pair:
     """Put a face, as by sample_face, beside the layer that is to cover it."""
     alpha = _sampled(layer.alpha).astype(np.float32) * np.float32(1.0 / 255.0)
-    return Pair(face.astype(np.float32), _sampled(layer.colour).astype(np.float32), alpha, (alpha >= 0.5) & seen)
+    premultiplied = _sampled(layer.colour).astype(np.float32)
+    pitch_px = layer.alpha.shape[0] / SAMPLES
+    return Pair(face.astype(np.float32), premultiplied, alpha, (alpha >= 0.5) & seen, pitch_px)
 
 
 def sample_face(
