@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from facefusion_ros.blending.samples import SAMPLES
+from facefusion_ros.blending.paste import Layer, scaling
+from facefusion_ros.blending.samples import SAMPLES, pair_of
 
 
 @pytest.mark.parametrize('width_px', [40.0, 170.0, 600.0])
@@ -29,3 +32,17 @@ def test_what_lies_outside_the_picture_is_not_seen(place, make_patch, look):
     assert not seen[:, : half - 1].any()
     assert seen[:, half + 1 :].all()
     assert (face[seen] == 90).all()
+
+
+@given(st.integers(8, 400), st.integers(30, 255))
+def test_a_pair_has_the_persona_as_painted_whatever_its_layer_s_size_and_alpha(size, alpha):
+    painted = np.array([60.0, 120.0, 200.0])
+    colour = np.full((size, size, 3), np.rint(painted * alpha / 255.0)).astype(np.uint8)
+    layer = Layer(colour, np.full((size, size), alpha, np.uint8), scaling(size, 400))
+    face = np.full((SAMPLES, SAMPLES, 3), 90, np.uint8)
+    pair = pair_of(face, np.ones((SAMPLES, SAMPLES), bool), layer)
+    for each in (pair, pair.reduced(16)):
+        assert np.abs(each.persona - painted).max() < 0.6 * 255.0 / alpha
+        assert np.allclose(each.alpha, alpha / 255.0, atol=1e-6)
+        assert each.used.all() == (alpha >= 128)
+        assert each.pitch_px * len(each.alpha) == pytest.approx(size)
