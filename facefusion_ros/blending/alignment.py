@@ -135,6 +135,7 @@ class Alignment:
         self._pictures = Pictures()
         self._visual_turn = VisualTurn()
         self._seen_ns = 0
+        self._passed_over = False
         self._known: dict[int, _Known] = {}
         self._start_settings = self.settings
         self._start = _given(self.settings)
@@ -159,10 +160,12 @@ class Alignment:
         settings, camera = self.settings, self._camera()
         if settings.gyro and settings.calibrate and camera is not None and self._rotations.begun:
             matches = self._visual_turn.advance(picture, faces, camera)
-            turn = None if matches is None else self._turn(matches, camera, before_ns, stamp_ns)
-            if turn is not None:
-                self._calibration()  # starts anew where the settings changed
-                self._self_calibration.add(before_ns, stamp_ns, turn, self._rotations)
+            self._calibration()  # starts anew where the settings changed
+            self._passed_over = self._self_calibration.settled and not self._passed_over
+            if matches is not None and not self._passed_over:
+                turn = self._turn(matches, camera, before_ns, stamp_ns)
+                if turn is not None:
+                    self._self_calibration.add(before_ns, stamp_ns, turn, self._rotations)
         for face in faces:
             self._learn(face)
 
@@ -176,9 +179,7 @@ class Alignment:
         if not (settings.gyro or settings.flow) or not 0 < since_ns < stamp_ns:
             return None
         known = self._learn(face)
-        points = _about(face)
-        moved = self._turned(points, since_ns, stamp_ns)
-        turned = None if moved is None else motion.affine_between(points, moved)
+        turned = self._turn_about(face, stamp_ns)
         predictions = _predictions(turned, face, known, 1e-9 * (stamp_ns - since_ns), gate=settings.gate)
         if settings.flow:
             finished = self._finish(face, known, stamp_ns, predictions)
@@ -229,6 +230,19 @@ class Alignment:
         shutter = motion.Shutter(camera.height, self.settings.readout_s)
         readings = self._readings(since_ns, stamp_ns)
         return motion.displaced(points, since_ns, stamp_ns, readings, camera, shutter)
+
+    def _turn_about(self, face: Face, stamp_ns: int) -> NDArray[np.float64] | None:
+        """(2, 3) affine map by which the camera's rotation took what is on and about a face; None where unknown."""
+        low, high = face.landmarks.min(axis=0).astype(np.float64), face.landmarks.max(axis=0).astype(np.float64)
+        middle, reach = 0.5 * (low + high), max(0.75 * float((high - low).max()), 1.0)
+        moved = self._turned(middle + reach * _NINE, face.measured_ns, stamp_ns)
+        if moved is None:
+            return None
+        # The least squares of a square grid of nine: its axes have a square sum of six.
+        affine = np.empty((2, 3))
+        affine[:, :2] = moved.T @ _NINE / (6.0 * reach)
+        affine[:, 2] = moved.sum(axis=0) / 9.0 - affine[:, :2] @ middle
+        return affine
 
     def _turn(self, matches: Matches, camera: Intrinsics, before_ns: int, stamp_ns: int) -> NDArray[np.float64] | None:
         """(3,) by how much the camera turned between two frames, rad, optical frame; None where they do not tell."""
@@ -327,11 +341,3 @@ def _centre(face: Face) -> NDArray[np.float64]:
 def _width(face: Face) -> float:
     """Width of a face, pixels, by its landmarks: they are 0.6 of it apart at most."""
     return max(1.6 * float(np.ptp(face.landmarks, axis=0).max()), 1.0)
-
-
-def _about(face: Face) -> NDArray[np.float64]:
-    """(9, 2) points on and about a face, pixels."""
-    low, high = face.landmarks.min(axis=0).astype(np.float64), face.landmarks.max(axis=0).astype(np.float64)
-    middle, reach = 0.5 * (low + high), max(0.75 * float((high - low).max()), 1.0)
-    points: NDArray[np.float64] = middle + reach * _NINE
-    return points

@@ -233,17 +233,3 @@ def displaced(
             return None
         moved = camera.pixels(np.einsum('nji,nj->ni', gyro.turns(stamp_ns, shutter.delays_s(moved[:, 1])), rays))
     return moved if np.isfinite(moved).all() else None
-
-
-def affine_between(points: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, 3) affine map that takes points (n, 2) to moved (n, 2) with the least squared distance.
-
-    The points, n >= 3, are not all on one line.
-    """
-    count = len(points)
-    middle, centre = points.sum(axis=0) / count, moved.sum(axis=0) / count
-    terms = points - middle
-    affine = np.empty((2, 3))
-    affine[:, :2] = np.linalg.solve(terms.T @ terms, terms.T @ (moved - centre)).T
-    affine[:, 2] = centre - affine[:, :2] @ middle
-    return affine

@@ -127,7 +127,7 @@ class Reference:
         # A similarity is a complex factor and a shift: Umeyama's estimate, of those that agree, then of those again.
         begin, stop = (points.view(np.complex64)[:, 0] for points in (start, end))
         factor = shift = 0j
-        for _ in range(3):
+        for _ in range(2):
             count = np.count_nonzero(good)
             if count < needed:
                 return None

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from facefusion_ros.blending.motion import Rotations
 
 WINDOW = 300
-"""Turns that are fitted: 10 s at 30 frames per second."""
+"""Turns that are fitted: 10 s at 30 turns per second."""
 UPDATED_AFTER = 5
-"""Turns, until the time offset is known; then half as often."""
 SEARCHED_AFTER = 15
 _LONGEST_NS = 120_000_000
 """Turns over longer than this, where frames were lost, are left out."""
@@ -57,7 +56,7 @@ class SelfCalibration:
         self._updated_ns = 0
 
     def add(self, begin_ns: int, end_ns: int, vector: NDArray[np.float64], rotations: Rotations) -> None:
-        """Take a turn (3,) that the picture shows, rad in the optical frame; every so many update the calibration."""
+        """Take a turn (3,) that the picture shows, rad in the optical frame; every fifth updates the calibration."""
         if not 0 < end_ns - begin_ns <= _LONGEST_NS:
             return
         if self._count and begin_ns < self._end_ns[(self._count - 1) % WINDOW]:
@@ -65,11 +64,12 @@ class SelfCalibration:
         place = self._count % WINDOW
         self._begin_ns[place], self._end_ns[place], self._vectors[place] = begin_ns, end_ns, vector
         self._count += 1
-        if self._count % (2 * UPDATED_AFTER if self._settled else UPDATED_AFTER) == 0 and self._count >= LEAST_TURNS:
+        if self._count % UPDATED_AFTER == 0 and self._count >= LEAST_TURNS:
             self._update(rotations)
 
     @property
-    def _settled(self) -> bool:
+    def settled(self) -> bool:
+        """Whether the time offset is known: from then on it is enough to hear of every second turn."""
         return math.isfinite(self.calibration.time_offset_sigma_s)
 
     def _update(self, rotations: Rotations) -> None:
@@ -85,7 +85,7 @@ class SelfCalibration:
         if int(covered.sum()) < LEAST_TURNS:
             return
         turns = Turns(turns.begin_ns[covered], turns.end_ns[covered], turns.vectors[covered])
-        if self._settled:
+        if self.settled:
             # Near the answer one step of Gauss and Newton's method is enough, and the next update makes another.
             found = refine(turns, gyro, replace(self.calibration, scale=1.0), iterations=1)
         elif self._count % SEARCHED_AFTER == 0:
