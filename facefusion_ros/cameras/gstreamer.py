@@ -321,14 +321,14 @@ def rtsp_pipeline(url: str) -> str:
     """Describe how to read an RTSP stream, over UDP where it begins with ``rtspu://``; a Jetson decodes by its decoder.
 
     TCP keeps what it carries in order, so there is nothing to wait for; and the longer rtpjitterbuffer may wait, the
-    further its stamps may be off.
+    further its stamps may be off. It may not drop what is late: a stream begins with a burst, and with a key picture.
     """
     if '"' in url or '\\' in url:
         raise GstFailure('a URL has neither quotes nor backslashes: write them as %22 and %5C')
     way = 'protocols=tcp latency=0'
     if url.startswith(_OVER_UDP):
         url = url.replace(_OVER_UDP, 'rtsp://', 1)
-        way = f'protocols=udp latency={_REORDER_MS} drop-on-latency=true'
+        way = f'protocols=udp latency={_REORDER_MS}'
     to_memory = ' ! nvvidconv ! video/x-raw,format=BGRx' if gst().has_element('nvvidconv') else ''
     return f'rtspsrc location="{url}" {way} ! application/x-rtp,media=video ! decodebin{to_memory}'
 

@@ -2,11 +2,13 @@
 
 ``python rtsp_server.py PORT PATH PIPELINE ...`` serves at rtsp://127.0.0.1:PORT/PATH what each pipeline makes, which
 ends in a payloader named pay0. A path that begins with ``locked`` is only for ``owner`` with ``pass word``. Port 0 is
-any free one. Prints the port as soon as it can be reached.
+any free one. Prints the port as soon as it can be reached, and ends when standard input does.
 """
 
 import ctypes
+import os
 import sys
+import threading
 from ctypes import c_char_p, c_int, c_void_p
 
 LIBRARY = 'libgstrtspserver-1.0.so.0'
@@ -58,6 +60,7 @@ def serve(port, pipelines):
     if not call(rtsp, 'gst_rtsp_server_attach', ctypes.c_uint, server, _NONE):
         sys.exit(f'cannot listen at port {port}')
     print(call(rtsp, 'gst_rtsp_server_get_bound_port', c_int, server), flush=True)
+    threading.Thread(target=lambda: os._exit(len(sys.stdin.read())), daemon=True).start()
     call(glib, 'g_main_loop_run', None, c_void_p(call(glib, 'g_main_loop_new', c_void_p, _NONE, c_int(0))))
 
 
