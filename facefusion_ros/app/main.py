@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--frames', action='store_true', help='also write every output frame as PNG')
     _describe_patches(sub)
 
-    sub = command('calibrate', _calibrate, "find the gyro's time offset, rotation and bias from a bag with motion")
+    sub = command('calibrate', _calibrate, "find the gyro's time offset, rotation and bias, and the camera's read-out")
     sub.add_argument('bag', type=Path, help='an .mcap file or a rosbag2 folder')
     sub.add_argument('--topic', help="the camera's pictures (the first Image, else CompressedImage)")
     sub.add_argument('--imu', metavar='TOPIC', help='the readings of the gyro (imu/data_raw beside the pictures)')

@@ -79,7 +79,7 @@ ALIGNMENT = (
     Parameter(
         'readout_s',
         _ALIGN.readout_s,
-        "From the exposure of a picture's first row to that of the last; 0 for a global shutter",
+        "From the exposure of a picture's first row to that of the last, as `facefusion-ros calibrate` finds it",
         's',
         -0.1,
         0.1,
