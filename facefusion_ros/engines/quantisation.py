@@ -34,6 +34,8 @@ _LEAST_OPSET = 13
 _HALF_OPSET = 19
 """The first in which what is dequantised may be float16, so that ``to_fp16`` leaves no Cast before a convolution."""
 _INT32_MAX = 2**31 - 1
+KEEPS_FLOAT = 'int8_keeps_float'
+"""Entry of a file's metadata: convolutions that stay float as its maker wants it, names with spaces between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ def to_int8(
 ) -> tuple[onnx.ModelProto, Int8Report]:
     """Quantise the convolutions of a float32 network, calibrated on the samples.
 
-    keep names convolutions that stay float beside the last. Inputs and outputs stay float32; ``to_fp16`` of the result
-    makes float16 of what is not int8. The model given is not changed. Raises EngineError where it cannot be quantised
-    or the samples do not fit.
+    keep names convolutions that stay float beside the last and those of the file's ``KEEPS_FLOAT``. Inputs and outputs
+    stay float32; ``to_fp16`` of the result makes float16 of what is not int8. The model given is not changed. Raises
+    EngineError where it cannot be quantised or the samples do not fit.
     """
     quantised = onnx_graph.prepared(_in_opset(model))
-    chosen, kept = _choose(quantised.graph, keep)
+    asked = ' '.join(each.value for each in model.metadata_props if each.key == KEEPS_FLOAT).split()
+    chosen, kept = _choose(quantised.graph, {*keep, *asked})
     if not chosen:
         raise EngineError('no convolution of this network can be computed in int8: use fp16')
     nodes = [quantised.graph.node[index] for index in sorted(chosen)]

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from facefusion_ros.engines.engine import EngineError
 from facefusion_ros.engines.precision import to_fp16
-from facefusion_ros.engines.quantisation import IntegerKernels, quantise_weights, to_int8
+from facefusion_ros.engines.quantisation import KEEPS_FLOAT, IntegerKernels, quantise_weights, to_int8
 
 RNG = np.random.default_rng(11)
 SHAPE = (1, 3, 24, 24)
@@ -148,6 +148,9 @@ def test_what_stays_float():
     whole = model(nodes, weights, inputs={'x': SHAPE, 'computed': (4, 4, 1, 1)})
     calibration = [{**sample, 'computed': normal(4, 4, 1, 1)} for sample in samples()]
     small, report = to_int8(whole, calibration, keep=['asked'])
+    said = onnx.ModelProto.FromString(whole.SerializeToString())
+    onnx.helper.set_model_props(said, {KEEPS_FLOAT: 'asked gone'})
+    assert to_int8(said, calibration)[1] == report
     assert report.quantised == ('plain',)
     assert dict(report.kept) == {
         'asked': 'as asked',
