@@ -37,16 +37,17 @@ def spoil(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     return spoil_detail(rng, spoil_light(rng, picture), grey=True)
 
 
-def spoil_light(rng: np.random.Generator, picture: Picture) -> Picture:
+def spoil_light(rng: np.random.Generator, picture: Picture, strength: float = 1.0) -> Picture:
     """Tint, contrast and exposure: what changes a value whatever its neighbours are; may leave 0..255."""
     if rng.random() < 0.5:
-        picture = picture * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
+        picture = picture * np.exp(rng.normal(0, 0.12 * strength, 3)).astype(np.float32)
     if rng.random() < 0.7:
-        gamma = np.float32(np.exp(rng.normal(0, 0.3)))
+        gamma = np.float32(np.exp(rng.normal(0, 0.3 * strength)))
         picture = 255 * np.power(np.clip(picture, 0, 255) / 255, gamma)
     if rng.random() < 0.6:
-        picture = (picture - 128) * np.float32(np.exp(rng.normal(-0.1, 0.35))) + np.float32(128 + rng.normal(0, 25))
-    if rng.random() < 0.2:  # far too dark or bright
+        contrast = np.float32(np.exp(rng.normal(-0.1 * strength, 0.35 * strength)))
+        picture = (picture - 128) * contrast + np.float32(128 + rng.normal(0, 25 * strength))
+    if rng.random() < 0.2 * strength:  # far too dark or bright
         picture = picture * np.float32(2.0 ** rng.uniform(-2.5, 1.0))
     return picture
 

@@ -20,7 +20,7 @@ from facefusion_ros.faces.alignment import apply, invert, similarity
 from training.clutter import degraded, spoil_detail, spoil_light
 from training.faces.landmarks import inner_anchors
 from training.faces.parts import head
-from training.pairs import CROP, PERSONAS, TEMPLATE, PairStore, crop_map, cropped
+from training.pairs import CROP, LIGHT, PERSONAS, TEMPLATE, PairStore, crop_map, cropped
 from training.scenes import TEMPLATE as LANDMARKS_TEMPLATE
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def measure_swapper(store: PairStore, swapper: Network, landmarks: Network, seed
         pair = store[number]
         matrix = crop_map(pair.five, rng, loose=0.02)
         pictures = [cropped(picture, matrix)[..., ::-1] for picture in (pair.face, *pair.personas)]
-        lit = np.clip(spoil_light(rng, np.concatenate(pictures, axis=1)), 0, 255)
+        lit = np.clip(spoil_light(rng, np.concatenate(pictures, axis=1) * pair.white_balance, LIGHT), 0, 255)
         face, *truths = (np.ascontiguousarray(part) for part in np.split(lit, 1 + len(PERSONAS), axis=1))
         given = unit(spoil_detail(rng, face))
         truths = [unit(truth) for truth in truths]

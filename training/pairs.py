@@ -29,6 +29,8 @@ _FFHQ = catalogue().templates['ffhq_512']
 TEMPLATE = np.array(_FFHQ.points) * (CROP / _FFHQ.size)
 """(5, 2) left eye, right eye, nose, mouth corners in the crop, as the pipeline cuts it."""
 PERSONAS = ('porcelain', 'obsidian', 'jade')
+LIGHT = 0.4
+"""How much of ``spoil_light`` a balanced and exposed picture still has."""
 SHARD = 50
 _SPAN_MM = (262.0, 300.0)
 _EDGE_PX = 1.5
@@ -46,6 +48,15 @@ class Pair:
     """(P, SIDE, SIDE) 255 where the persona is to be shown."""
     five: NDArray[np.float32]
     """(5, 2) the face's landmarks, pixels."""
+
+    @property
+    def white_balance(self) -> NDArray[np.float32]:
+        """(3,) RGB gains under which the first persona, of white porcelain, is white.
+
+        A camera balances its pictures; what colour of light it leaves nobody can tell from that of the skin.
+        """
+        mean = np.average(self.personas[0][..., ::-1].reshape(-1, 3), axis=0, weights=self.masks[0].ravel() + 1e-3)
+        return np.asarray(np.clip(mean.mean() / np.maximum(mean, 1.0), 0.5, 2.0), np.float32)
 
 
 class PairStore:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from facefusion_ros.engines.quantisation import KEEPS_FLOAT
 from training.clutter import degraded, spoil_light
 from training.export import export
 from training.loop import channels_first, run_options, settings_of, train
@@ -89,9 +90,11 @@ def main() -> None:
     """Train the restorer."""
     options = run_options('restorer', 'pairs', 'pairs', steps=12_000, count=4).parse_args()
     make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
-    net = train(Restorer(), make, loss_of, settings_of(options, rate=1.5e-3))
+    net = train(Restorer(), make, loss_of, settings_of(options, rate=4e-4))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, 1))
-    export(net, example, options.out / 'face_restorer.onnx', ['picture', 'fidelity'], ['restored'])
+    # Eight bits for the picture itself would round what is to be given back.
+    told = {KEEPS_FLOAT: '/redraw/stem/stem.0/Conv'}
+    export(net, example, options.out / 'face_restorer.onnx', ['picture', 'fidelity'], ['restored'], told)
 
 
 if __name__ == '__main__':

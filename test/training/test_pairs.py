@@ -39,6 +39,18 @@ def test_the_crop_has_the_landmarks_of_the_template(store):
         assert cropped(pair.masks[0], matrix).shape == (CROP, CROP)
 
 
+def test_balanced_porcelain_is_white_and_jade_is_green(store):
+    for number in range(3):
+        pair = store[number]
+        means = [
+            np.average(picture[..., ::-1].reshape(-1, 3), axis=0, weights=mask.ravel())
+            for picture, mask in zip(pair.personas, pair.masks, strict=True)
+        ]
+        porcelain, _, jade = (mean * pair.white_balance for mean in means)
+        assert np.ptp(porcelain) < 0.04 * porcelain.mean()
+        assert jade.argmax() == 1
+
+
 def test_an_empty_folder_is_told_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r'python -m training\.pairs'):
         PairStore(tmp_path)
