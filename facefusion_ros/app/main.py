@@ -138,7 +138,12 @@ def _describe_patches(sub: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='with --selection identity: the people who are replaced, pictures or .npy, one for each persona',
     )
-    sub.add_argument('--model', default='', metavar=network, help='a swapper of the store (personas are warped)')
+    sub.add_argument(
+        '--model',
+        default='',
+        metavar=network,
+        help='a swapper of the store; none: personas are warped (that of the package, for the personas that it knows)',
+    )
     sub.add_argument(
         '--pixel-boost', type=int, default=1, metavar='N', help='how much finer a small swapper redraws (1)'
     )

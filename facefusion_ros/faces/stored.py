@@ -10,7 +10,7 @@ from facefusion_ros.faces.landmarks import LandmarkNetwork
 from facefusion_ros.faces.network import NetworkDetector, NetworkSettings, usual_score
 from facefusion_ros.faces.two_stage import TwoStageDetector
 from facefusion_ros.models.entry import Role
-from facefusion_ros.models.store import DEFAULT
+from facefusion_ros.models.store import DEFAULT, NONE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from facefusion_ros.engines.stored import StoredNetwork
     from facefusion_ros.faces.detector import Detector
     from facefusion_ros.faces.face import Face
-
-NONE = 'none'
-"""Names no network where an empty name means the usual one."""
 
 
 class StoredDetector:

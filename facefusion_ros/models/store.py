@@ -37,6 +37,8 @@ WEIGHTS = Path(__file__).parent / 'weights'
 """Folder of the networks that ship with the package; ``python -m training.ship`` puts them there."""
 DEFAULT = 'default'
 """Means the network that ships for a role, whatever the user's own are called."""
+NONE = 'none'
+"""Names no network where an empty name means the usual one."""
 BUILT = 'built'
 """Folder within a model's own of what was made from it, such as files of reduced precision."""
 NAME = re.compile(r'[A-Za-z0-9][\w.-]*')

@@ -55,10 +55,12 @@ class Swapper(FrameStage):
             fixed=True,
         ),
         Parameter('threshold', DEFAULT.threshold, 'Least cosine by which a face is recognised', '', -1.0, 1.0),
-        Parameter(
-            'patch_size', DEFAULT.patch_size, 'Side of the patch where no network sets it', 'px', 64, 512, fixed=True
+        Parameter('patch_size', DEFAULT.patch_size, 'Side of the patch where model is none', 'px', 64, 512, fixed=True),
+        *network(
+            'model',
+            'redraws the face as the persona; none: it is warped',
+            "the package's own, for the personas that it knows, and a warp for others",
         ),
-        *network('model', 'redraws the face as the persona, which is warped else'),
         Parameter('pixel_boost', 1, 'How many times finer a small network redraws', '', 1, 4, fixed=True),
         *network('recogniser.model', 'tells who somebody is: for `identity`, and for personas given by pictures'),
         *network('occlusion.model', 'masks what hides a face (XSeg)'),

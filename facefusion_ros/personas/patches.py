@@ -17,6 +17,7 @@ from facefusion_ros.errors import SettingError, require
 from facefusion_ros.faces.alignment import apply, invert
 from facefusion_ros.faces.segmentation import Segmenter, combine
 from facefusion_ros.models.entry import Role
+from facefusion_ros.models.store import DEFAULT, NONE
 from facefusion_ros.personas.cast import Cast, Selection
 from facefusion_ros.personas.deadline import DeadlineEnhancer, DeadlineSettings
 from facefusion_ros.personas.enhancer import Enhancer, EnhancerSettings
@@ -59,9 +60,10 @@ class PatchSettings:
     threshold: float = 0.4
     """Least cosine between a face and the one that it is recognised as."""
     patch_size: int = 256
-    """Width and height of the patches where personas are warped, pixels; a network has its own."""
+    """Width and height of the patches where there is no swapper, pixels; a network has its own."""
     model: str = ''
-    """Swapper; without one, personas are warped."""
+    """Swapper. ``none``: personas are warped. Empty: the one that ships redraws those that it knows, others are
+    warped."""
     pixel_boost: int = 1
     """How many times finer than its own pixels a small swapper redraws; see ``NetworkSwapper``."""
     recogniser: str = ''
@@ -155,16 +157,16 @@ class PatchMaker:
             )
             loading.callback(self._identities.close)
             self._network: StoredSwapper | None = None
-            if settings.model:
+            if settings.model != NONE:
                 self._network = StoredSwapper(
-                    settings.model,
+                    settings.model or DEFAULT,
                     settings.engine,
                     precision=settings.precision.get('model', 'fp32'),
                     pixel_boost=settings.pixel_boost,
                     accept_noncommercial=settings.accept_noncommercial,
                 )
                 loading.callback(self._network.close)
-                self._networks[settings.model] = self._network.engine
+                self._networks[self._network.entry.name] = self._network.engine
             self._figures = self._figures_of(settings.personas)
             size = self._figures[0].swapper.size
             self._patch, self._mask = np.zeros((size, size, 4), np.uint8), np.zeros((size, size), np.uint8)
@@ -312,16 +314,26 @@ class PatchMaker:
         self._settings = settings
 
     def _figures_of(self, personas: Sequence[str]) -> tuple[Figure, ...]:
-        swappers: Sequence[Swapper]
-        if self._network is None:
-            swappers = [WarpSwapper(load_persona(name), self._settings.patch_size) for name in personas]
+        network = self._network
+        if network is None:
+            redrawn: Sequence[str] = ()
+        elif self._settings.model:
+            redrawn = personas
         else:
+            redrawn = [name for name in personas if name in network.entry.personas]
+        swappers: dict[str, Swapper] = {
+            name: WarpSwapper(load_persona(name), network.size if network else self._settings.patch_size)
+            for name in personas
+            if name not in redrawn
+        }
+        if network is not None:
             try:
-                swappers = self._network.swappers([read_sheet(name) for name in personas], self._identities)
+                made = network.swappers([read_sheet(name) for name in redrawn], self._identities)
             finally:
                 if self._settings.selection != 'identity':
                     self._identities.close()
-        return tuple(Figure(swapper, next(self._numbers)) for swapper in swappers)
+            swappers |= dict(zip(redrawn, made, strict=True))
+        return tuple(Figure(swappers[name], next(self._numbers)) for name in personas)
 
     def _load(self, setting: str, role: Role, loading: ExitStack) -> StoredNetwork:
         settings = self._settings

@@ -62,6 +62,11 @@ class StoredSwapper:
                 self._projection = read_weight(open_store().path(self.entry), self.entry.weight)
             loading.pop_all()
 
+    @property
+    def size(self) -> int:
+        """Width and height of the patches, pixels, where file or family say it; else those that are usual."""
+        return (self.entry.size or self.entry.family.size or (256, 256))[0] * self._pixel_boost
+
     def swappers(self, sheets: Sequence[Sheet], identities: Identities) -> tuple[NetworkSwapper, ...]:
         """Return a swapper for each persona, all on the one engine; the personas' sources are read now.
 

@@ -19,7 +19,7 @@ from facefusion_ros.ros.messages import from_face, from_frame_ref, from_timing, 
 @pytest.fixture
 def swapper(listener, start):
     """A swapper and the way to it: ``swap(ref, faces)`` returns its answer."""
-    node = start(Swapper, persona='porcelain', patch_size=128)
+    node = start(Swapper, persona='porcelain', model='none', patch_size=128)
     heard = listener.hear(msg.FacePatchArray, 'patches')
     publisher = listener.speak(msg.FaceArray, 'faces')
 
@@ -51,6 +51,20 @@ def test_the_patch_shows_the_persona_in_the_place_of_the_face(swapper, frames, s
     assert np.abs(missed).max() < 0.2 * apart
     (entry,) = from_timing(answer.frame.timing)
     assert entry.stage == 'swapper'
+
+
+def test_unless_told_otherwise_the_network_that_ships_redraws_the_face(listener, start, frames, scene):
+    start(Swapper)
+    heard = listener.hear(msg.FacePatchArray, 'patches')
+    ref = frames.put(scene.pixels)
+    listener.speak(msg.FaceArray, 'faces').publish(to_face_array(ref, [scene.face]))
+    (patch,) = heard.wait(1)[0].patches
+    assert patch.persona == 'porcelain'
+    assert patch.persona_digest != load_persona('porcelain').digest
+    pixels = frames.pixels(from_frame_ref(patch.pixels))
+    assert pixels.shape == (256, 256, 4)
+    assert pixels[128, 128, 3] > 200
+    assert pixels[[0, 1, -2, -1]][..., 3].max() == pixels[:, [0, 1, -2, -1], 3].max() == 0
 
 
 def test_the_frame_itself_stays_as_it_was(swapper, frames, scene):

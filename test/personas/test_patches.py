@@ -211,9 +211,29 @@ def spied(init, paths):
 def test_a_warped_persona_is_as_the_warp_has_it(maker, photo, face, porcelain) -> None:
     expected = np.zeros((128, 128, 4), np.uint8)
     image_from_patch = WarpSwapper(porcelain, 128).swap(photo, face, expected)
-    found, out = patch_of(maker('porcelain', patch_size=128, recogniser=''), photo, face)
+    found, out = patch_of(maker('porcelain', model='none', patch_size=128, recogniser=''), photo, face)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(found, image_from_patch)
+
+
+def test_without_a_choice_the_network_that_ships_redraws_whom_it_knows(maker, tmp_path, photo, face, porcelain) -> None:
+    """Others are warped beside them, and a folder is itself, whatever it is called."""
+    own = tmp_path / 'jade'
+    own.mkdir()
+    cv2.imwrite(str(own / 'face.png'), porcelain.pixels)
+    sheet = {'title': 'Own', 'consent': CONSENT, 'image': 'face.png', 'landmarks': porcelain.landmarks.tolist()}
+    (own / 'persona.yaml').write_text(yaml.safe_dump(sheet))
+    made = maker(str(own), 'obsidian', recogniser='')
+    assert made.providers.keys() == {'persona_swapper'}
+    parts = made.assign(photo, [face, replace(face, track_id=2)])
+    warped, redrawn = (np.zeros((made.size, made.size, 4), np.uint8) for _ in parts)
+    for part, out in zip(parts, (warped, redrawn), strict=True):
+        made.make(photo, part, out)
+    assert next(iter(made.shown)).title == 'Own'
+    np.testing.assert_array_equal(warped, patch_of(maker(str(own), model='none'), photo, face)[1])
+    np.testing.assert_array_equal(redrawn, patch_of(maker('obsidian', model='default'), photo, face)[1])
+    made.show(['obsidian'])
+    np.testing.assert_array_equal(patch_of(made, photo, face)[1], redrawn)
 
 
 def test_the_alpha_is_the_smallest_of_all_masks(maker, photo, face) -> None:
@@ -562,7 +582,7 @@ def test_each_network_has_a_precision_of_its_own(maker, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize('landmarks', [np.full((5, 2), 7.0), np.full((5, 2), np.nan)])
-@pytest.mark.parametrize('model', ['', 'inswapper'])
+@pytest.mark.parametrize('model', ['', 'none', 'inswapper'])
 def test_a_face_that_no_pose_explains_is_refused(maker, photo, landmarks, model) -> None:
     made = maker('porcelain', model=model, enhancer='codeformer_256', occlusion='xseg', deadline=HASTY)
     (part,) = made.assign(photo, [Face((0.0, 0.0, 9.0, 9.0), 1.0, np.float32(landmarks), 1)])
@@ -571,7 +591,7 @@ def test_a_face_that_no_pose_explains_is_refused(maker, photo, landmarks, model)
 
 
 @pytest.mark.parametrize('deadline', [None, PATIENT])
-@pytest.mark.parametrize('model', ['', 'simswap_512'])
+@pytest.mark.parametrize('model', ['none', 'simswap_512'])
 def test_nothing_of_a_patchs_size_is_allocated(maker, folder, photo, face, model, deadline) -> None:
     made = maker(
         'porcelain',
