@@ -36,6 +36,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument('--images', type=Path, metavar='FOLDER',
                      help='pictures of your own: tells what is found in them (known photographs)')  # fmt: skip
     sub.add_argument('--accept-noncommercial', action='store_true', help='your use is not commercial')
+    sub = bench('swap', 'how well a swapper keeps expression and pose in photographs, persona by persona')
+    sub.add_argument('--persona', action='append', dest='personas', default=[], metavar='NAME',
+                     help='a persona, any number of times (those of the package)')  # fmt: skip
+    sub.add_argument('--model', default='', metavar='NAME',
+                     help='a swapper of the store; none: a warp (as the pipeline has it)')  # fmt: skip
+    sub.add_argument('--enhancer', default='', metavar='NAME', help='an enhancer of the store (none)')
+    sub.add_argument('--variations', type=count, default=200, metavar='N', help='of the portrait (200)')
+    sub.add_argument('--accept-noncommercial', action='store_true', help='your use is not commercial')
     sub = bench('inference', 'how fast networks run and start, beside a plain ONNX Runtime loop', 150)
     sub.add_argument('--network', type=Path, action='append', dest='networks', metavar='FILE',
                      help='a file of your own, any number of times (a small network of each role)')  # fmt: skip
