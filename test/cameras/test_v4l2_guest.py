@@ -2,12 +2,11 @@
 
 import itertools
 import re
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from guest import Modules
 
 from facefusion_ros.cameras.source import SourceLost
 from facefusion_ros.cameras.v4l2 import V4l2Source
@@ -33,6 +32,10 @@ class Knobs:
         self._controls.find()
         self._ids = {control.name: control.id for control in self._controls.present.values()}
 
+    def reset(self, *names):
+        present = self._controls.present
+        self._controls.set({self._ids[name]: present[self._ids[name]].default for name in names})
+
     def set(self, **values):
         self._controls.set({self._ids[name]: value for name, value in values.items()})
 
@@ -49,6 +52,7 @@ class Knobs:
 def plain(path):
     """Have a camera show the colour bars with nothing written over them."""
     controls = Knobs(path)
+    controls.reset('brightness', 'contrast', 'colorspace', 'y_cbcr_encoding', 'quantization')
     controls.set(test_pattern=0, osd_text_mode=2)
     controls.close()
 
@@ -67,10 +71,14 @@ def knobs():
         each.close()
 
 
+@pytest.fixture(scope='module')
+def _two_cameras():
+    Modules().load('vivid', n_devs=2, node_types=[1, 1], multiplanar=[1, 2])
+
+
 @pytest.fixture
-def vivid(modules):
+def vivid(_two_cameras):
     """Two cameras, the second of which keeps the planes of a picture apart: their paths."""
-    modules.load('vivid', n_devs=2, node_types=[1, 1], multiplanar=[1, 2])
     paths = ['/dev/video0', '/dev/video1']
     for path in paths:
         plain(path)
@@ -200,22 +208,17 @@ def test_what_it_cannot_do_is_told_with_what_it_can(vivid, film):
         film(vivid[0], size=SIZE, rate_hz=999.0)
 
 
-def test_the_program_that_films_with_it_is_named(vivid, film):
-    words = f"""
-import sys, time
-from facefusion_ros.cameras.v4l2 import V4l2Source
-source = V4l2Source('{vivid[0]}', clock=time.time_ns)
-source.open()
-print('filming', flush=True)
-sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, '-c', words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == 'filming\n'
-        with pytest.raises(SourceLost, match=rf'{vivid[0]} is busy.*: end .+ \(process {other.pid}\)'):
-            film(vivid[0])
-        other.stdin.close()
+def test_the_program_that_films_with_it_is_named(vivid, film, other_program):
+    def filming():
+        source = V4l2Source(vivid[0], clock=time.time_ns)
+        source.open()
+        return source
+
+    other = other_program(filming)
+    with pytest.raises(SourceLost, match=rf'{vivid[0]} is busy.*: end .+ \(process {other.pid}\)'):
+        film(vivid[0])
+    other.kill()
+    other.join()
     film(vivid[0])
 
 

@@ -1,7 +1,6 @@
 """The screen without a desktop on the kernel's own driver (bochs), as a person in front of it sees it."""
 
-import subprocess
-import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +13,11 @@ from facefusion_ros.displays.connectors import Wanted
 from facefusion_ros.displays.drm import DrmScreen, survey
 from facefusion_ros.displays.letterbox import fit
 from facefusion_ros.displays.sink import DisplayError
+from facefusion_ros.frames.frame import Frame, FrameInfo
 
 pytestmark = pytest.mark.hardware
 
 STATUS = Path('/sys/class/drm/card0-Virtual-1/status')
-SHOW_RED = """
-import numpy as np, sys, threading
-from facefusion_ros.displays.connectors import Wanted
-from facefusion_ros.displays.drm import DrmScreen
-from facefusion_ros.frames.frame import Frame, FrameInfo
-seen = threading.Event()
-screen = DrmScreen(Wanted(), lambda info, time_ns: seen.set())
-pixels = np.full((600, 800, 3), (0, 0, 250), np.uint8)
-screen.show(Frame(pixels, FrameInfo(0, 'camera', 0)), None)
-seen.wait()
-print('shown', flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -72,24 +59,22 @@ class WithoutAtomic(kms.Linux):
 
 
 @pytest.mark.parametrize('kernel', [None, WithoutAtomic()], ids=['atomic', 'legacy'])
-def test_the_picture_is_on_the_screen_pixel_by_pixel(open_screen, told, make_frame, screen, out, kernel):
+def test_the_picture_is_on_the_screen_pixel_by_pixel(open_screen, told, make_frame, screen, kernel):
     display = open_screen(kernel=kernel)
     frame = replace(make_frame(), pixels=colourful(display.mode.width_px, display.mode.height_px))
     display.show(frame, None)
     told.wait(1)
-    seen = screen()
-    cv2.imwrite(str(out / 'drm-picture.png'), seen[..., ::-1])
+    seen = screen('drm-picture')
     assert (seen[..., ::-1] == frame.pixels).all()
 
 
 @pytest.mark.parametrize('size', [(640, 360), (300, 400)])
-def test_another_size_is_scaled_between_black_borders(open_screen, told, make_frame, screen, out, size):
+def test_another_size_is_scaled_between_black_borders(open_screen, told, make_frame, screen, size):
     display = open_screen('Virtual-1@1024x768')
     frame = replace(make_frame(), pixels=colourful(*size))
     display.show(frame, None)
     told.wait(1)
-    seen = screen()[..., ::-1]
-    cv2.imwrite(str(out / f'drm-scaled-{size[0]}.png'), seen)
+    seen = screen(f'drm-scaled-{size[0]}')[..., ::-1]
     left, top, width, height = fit(size, (1024, 768))
     wanted = np.zeros((768, 1024, 3), np.uint8)
     wanted[top : top + height, left : left + width] = cv2.resize(frame.pixels, (width, height))
@@ -145,14 +130,21 @@ def test_the_console_comes_back_after_the_end(open_screen, told, make_frame, scr
     assert np.array_equal(screen(), console)
 
 
-def test_the_console_comes_back_after_a_crash(console, screen, told):
-    with subprocess.Popen([sys.executable, '-c', SHOW_RED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b'shown\n'
-        assert (screen()[400, 640] == (250, 0, 0)).all()
-        with pytest.raises(DisplayError, match=rf'another program \(.*, pid {process.pid}\) owns the display'):
-            DrmScreen(Wanted(), told)
-        process.kill()
-        process.wait()
+def show_red():
+    seen = threading.Event()
+    display = DrmScreen(Wanted(), lambda *_: seen.set())
+    display.show(Frame(np.full((600, 800, 3), (0, 0, 250), np.uint8), FrameInfo(0, 'camera', 0)), None)
+    seen.wait()
+    return display
+
+
+def test_the_console_comes_back_after_a_crash(console, screen, told, other_program):
+    other = other_program(show_red)
+    assert (screen()[400, 640] == (250, 0, 0)).all()
+    with pytest.raises(DisplayError, match=rf'another program \(.*, pid {other.pid}\) owns the display'):
+        DrmScreen(Wanted(), told)
+    other.kill()
+    other.join()
     assert np.array_equal(screen(), console)
 
 

@@ -20,15 +20,21 @@ Example::
         ...
         assert (screen() == expected).all()                 # (height, width, 3) uint8, RGB
 
-``qemu('device_add', driver='virtio-gpu-pci', id='second')`` speaks to the machine (QEMU's QMP).
+``qemu('device_add', driver='virtio-gpu-pci', id='second')`` speaks to the machine (QEMU's QMP),
+``as_user('nobody', function)`` does something as somebody who may less, ``other_program(function)`` in another process.
+Both are forks of the tests' own, because a new Python takes long here until it has imported what it needs.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import pwd
 import subprocess
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +44,7 @@ from usb_i2c import UsbI2c
 from facefusion_ros.sim.i2c import EmulatedAdapter
 
 _PORTS = Path('/sys/class/virtio-ports')
+_FORK = get_context('fork')
 
 
 class Modules:
@@ -47,8 +54,13 @@ class Modules:
         self._loaded = []
 
     def load(self, name, **parameters):
-        """Load a module and wait until udev has made what it brings; lists become ``1,2,3``, booleans 1 and 0."""
+        """Load a module and wait until udev has made what it brings; lists become ``1,2,3``, booleans 1 and 0.
+
+        One that is there already is loaded anew where there are parameters.
+        """
         words = [f'{key}={_told(value)}' for key, value in parameters.items()]
+        if parameters and self.present(name):
+            self.unload(name)
         fresh = not self.present(name)
         _run('modprobe', name, *words)
         if fresh:
@@ -158,15 +170,60 @@ def out():
 
 @pytest.fixture(scope='session')
 def screen(qemu, out):
-    """See what a person in front of the screen sees: ``screen()`` gives (height, width, 3) uint8, RGB."""
-    numbers = itertools.count(1)
+    """See what a person in front of the screen sees: ``screen()`` gives (height, width, 3) uint8, RGB.
 
-    def look(device='screen'):
-        path = out / f'screen-{next(numbers)}.ppm'
+    ``screen('name')`` also leaves it as name.ppm, to be looked at.
+    """
+
+    def look(name=None, device='screen'):
+        path = out / f'{name or "screen"}.ppm'
         qemu('screendump', filename=str(path), device=device)
-        return _read_ppm(path.read_bytes())
+        picture = _read_ppm(path.read_bytes())
+        if name is None:
+            path.unlink()
+        return picture
 
     return look
+
+
+@pytest.fixture(scope='session')
+def as_user():
+    """Call a function of a module as another user of the machine: ``as_user('nobody', function)``."""
+
+    def call(name, function):
+        with ProcessPoolExecutor(1, _FORK, initializer=_become, initargs=(pwd.getpwnam(name),)) as pool:
+            return pool.submit(function).result()
+
+    return call
+
+
+def _become(user):
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+
+
+@pytest.fixture
+def other_program():
+    """Let another process have what a function returns, until it is killed: ``other_program(function)``, a Process."""
+    with ExitStack() as running:
+
+        def start(function):
+            begun = _FORK.Event()
+
+            def live():
+                kept = function()  # noqa: F841 - open as long as this process
+                begun.set()
+                threading.Event().wait()
+
+            process = _FORK.Process(target=live)
+            process.start()
+            running.callback(process.join)
+            running.callback(process.kill)
+            assert begun.wait(float(os.environ['PATIENCE_S'])), 'the other program does not come so far'
+            return process
+
+        yield start
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import grp
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from facefusion_ros.app import doctor
 
 pytestmark = pytest.mark.hardware
 
@@ -21,7 +22,7 @@ def owner(path):
     return grp.getgrgid(found.st_gid).gr_name, f'{stat.S_IMODE(found.st_mode):04o}'
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope='module', autouse=True)
 def _rules():
     """Install what deploy/install puts on a machine, and make its user; the guest forgets both."""
     subprocess.run([DEPLOY / 'install'], env={**os.environ, 'DESTDIR': '/run/installed'}, check=True)
@@ -30,33 +31,36 @@ def _rules():
     target.write_bytes(Path('/run/installed/etc/udev/rules.d/70-facefusion.rules').read_bytes())
     subprocess.run(['systemd-sysusers', '/run/installed/etc/sysusers.d/facefusion.conf'], check=True)
     subprocess.run(['udevadm', 'control', '--reload'], check=True)
+    subprocess.run(['udevadm', 'trigger', '--subsystem-match=i2c-dev'], check=True)
     yield
     target.unlink()
     subprocess.run(['udevadm', 'control', '--reload'], check=True)
 
 
-def test_the_user_of_the_service_reaches_camera_screen_and_bus(modules):
+def reached():
+    return [doctor._cameras(), doctor._displays(), doctor._i2c()]
+
+
+def test_the_user_of_the_service_reaches_camera_screen_and_bus(modules, as_user):
     modules.load('vivid', n_devs=1, node_types=0x1)
     modules.load('bochs')
     modules.load('i2c-dev')
     modules.load('i2c-stub', chip_addr=[0x44])
-    camera = max(Path('/dev').glob('video*'))
+    camera, screen = max(Path('/dev').glob('video*')), Path('/dev/dri/card0')
     bus = next(
         Path('/dev', path.name)
         for path in Path('/sys/class/i2c-dev').iterdir()
         if 'SMBus stub' in (path / 'name').read_text()
     )
     assert owner(camera) == ('video', '0660')
-    assert owner('/dev/dri/card0') == ('video', '0660')
+    assert owner(screen) == ('video', '0660')
     assert owner(bus) == ('i2c', '0660')
     assert not Path('/dev/v4l/camera').exists(), 'vivid is no USB camera'
-    doctor = subprocess.run(
-        [*AS_THE_SERVICE, sys.executable, '-m', 'facefusion_ros.app.main', 'doctor'],
-        capture_output=True,
-        text=True,
-    ).stdout
-    for path in (camera, '/dev/dri/card0', bus):
-        assert any(line.startswith('ok') and str(path) in line for line in doctor.splitlines()), doctor
+    findings = reached()
+    assert all(finding.present for finding in findings)
+    assert all(str(path) in finding.text for path, finding in zip((camera, screen, bus), findings, strict=True))
+    assert as_user('facefusion', reached) == findings
+    assert not any(finding.present for finding in as_user('nobody', reached))
 
 
 def test_the_user_of_the_service_sets_up_a_sensor_with_a_kernel_driver(modules):

@@ -1,9 +1,6 @@
 """The drivers on buses of a real kernel: an adapter with emulated chips at the far end of a USB cable, and i2c-stub."""
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +21,6 @@ pytestmark = pytest.mark.hardware
 OMEGA = np.array([0.5, -0.25, 1.0])
 FORCE = np.array([1.0, -2.0, 9.5])
 LUX, CCT_K = 300.0, 4000.0
-NOBODY = 65534
 
 
 def motion(chip):
@@ -58,18 +54,6 @@ def sampling(driver, deliver):
         yield loop
     finally:
         loop.stop()
-
-
-def as_nobody(function):
-    """Call a function as a user who may nothing."""
-    with ProcessPoolExecutor(1, get_context('fork'), initializer=become_nobody) as pool:
-        return pool.submit(function).result()
-
-
-def become_nobody():
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
 
 
 def test_motion_chip(usb_bus, motion_chip, wait_until):
@@ -145,12 +129,12 @@ def test_a_bus_that_only_knows_smbus_is_refused(modules):
         Bus(number).open()
 
 
-def test_doctor_lists_the_bus_and_says_who_may_use_it(usb_bus):
+def test_doctor_lists_the_bus_and_says_who_may_use_it(usb_bus, as_user):
     number = usb_bus()
     finding = doctor._i2c()
     assert (finding.present, finding.text) == (True, f'/dev/i2c-{number}')
-    refused = as_nobody(doctor._i2c)
+    refused = as_user('nobody', doctor._i2c)
     assert not refused.present
     assert f'no permission for /dev/i2c-{number}: sudo usermod -aG i2c' in refused.text
     with pytest.raises(BusForbidden, match=f'no permission to use /dev/i2c-{number}'):
-        as_nobody(Bus(number).open)
+        as_user('nobody', Bus(number).open)
