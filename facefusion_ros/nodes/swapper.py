@@ -165,6 +165,7 @@ def _settings(values: Mapping[str, Any]) -> PatchSettings:
         {
             'engine': values['enhancer.engine'] or values['engine'],
             'providers': values['enhancer.providers'] or values['providers'],
+            'threads': values['threads'],
         }
     )
     return PatchSettings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facefusion_ros.engines.chain import EngineSettings
-from facefusion_ros.engines.ort import OrtSettings
+from facefusion_ros.engines.ort import OrtSettings, cores
 from facefusion_ros.engines.reduced import Precision
 from facefusion_ros.errors import SettingError
 from facefusion_ros.ros.parameters import Parameter, ParameterError
@@ -19,6 +19,15 @@ RUNTIME = (
     Parameter('engine', 'onnxruntime', 'Engines for the networks, best first: tensorrt,onnxruntime', fixed=True),
     Parameter(
         'providers', 'cpu', "ONNX Runtime's providers, best first: tensorrt,cuda,directml,openvino,cpu", fixed=True
+    ),
+    Parameter(
+        'threads',
+        0,
+        'Threads of each network on the CPU; 0: half of the cores, since stages work side by side',
+        '',
+        0,
+        256,
+        fixed=True,
     ),
     Parameter(
         'accept_noncommercial', False, 'Whether models may be used whose licence forbids commercial use', fixed=True
@@ -40,7 +49,8 @@ def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
     """Read the rows of ``RUNTIME``; raises ParameterError where an engine is not known."""
     engines, providers = (tuple(name.strip() for name in values[row].split(',')) for row in ('engine', 'providers'))
     try:
-        return EngineSettings(chain=engines, onnxruntime=OrtSettings(providers=providers))
+        settings = OrtSettings(providers=providers, threads=values['threads'] or max(1, cores() // 2))
+        return EngineSettings(chain=engines, onnxruntime=settings)
     except SettingError as error:
         message = f'parameter engine or providers: {error}'
         raise ParameterError(message) from error
