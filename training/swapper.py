@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _REACH = 0.35
 """Of an eye or the mouth, in distances of the eyes: there errors count more, since there people look."""
+_UNSURE = 0.2
+"""Of the mask: below it there is nothing to show, and above what is left of 1 everything."""
 
 
 class Swapper(nn.Module):
@@ -40,7 +42,10 @@ class Swapper(nn.Module):
     def forward(self, x: torch.Tensor, persona: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Swap."""
         out = self.redraw(x, persona).sigmoid()
-        return out[:, :3], out[:, 3:]
+        mask = out[:, 3:]
+        if not self.training:  # where it is not sure, the picture stays as it is, to the bit
+            mask = ((mask - _UNSURE) / (1 - 2 * _UNSURE)).clamp(0, 1)
+        return out[:, :3], mask
 
 
 def structure(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
