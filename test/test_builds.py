@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 SOURCES = Path(__file__).parents[1]
 MESSAGES = sorted(file.stem for file in (SOURCES / 'msg').glob('*.msg'))
 HOT_PATH = ('camera', 'detector', 'swapper', 'blender', 'renderer')
-NODES = (*HOT_PATH, 'ambient_light', 'gyro', 'camera_control', 'pipeline', 'witness')
+NODES = (*HOT_PATH, 'ambient_light', 'gyro', 'camera_control', 'pipeline', 'witness', 'watchdog')
 BUILD_S, RUN_S = 450, 60
 
 ROUND_TRIP = """
