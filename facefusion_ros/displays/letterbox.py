@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from facefusion_ros.displays.scaling import scale_into
 from facefusion_ros.frames.frame import Encoding
 
 if TYPE_CHECKING:
@@ -77,9 +78,7 @@ class Painter:
                 self._scratch = np.empty((*size[::-1], 4), np.uint8)
             picture = self._scratch
             self._convert(frame, picture)
-        # Averaging is slow at small factors, where it would be seen least.
-        method = cv2.INTER_AREA if 2 * place.width <= size[0] else cv2.INTER_LINEAR
-        cv2.resize(picture, (place.width, place.height), dst=view, interpolation=method)
+        scale_into(picture, view)
         return place
 
     def _convert(self, frame: Frame, picture: NDArray[np.uint8]) -> None:

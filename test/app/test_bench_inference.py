@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from facefusion_ros.app.bench.architectures import ARCHITECTURES
-from facefusion_ros.app.bench.inference import _steady, inference
+from facefusion_ros.app.bench.inference import inference, steady
 from facefusion_ros.app.bench.networks import NETWORKS, write_network
 from facefusion_ros.errors import FacefusionError
 from facefusion_ros.models.entry import Role
@@ -59,11 +59,11 @@ def test_the_engine_beside_a_plain_loop(tmp_path):
     _check_steady(row['steady'], 200)
 
 
-def _check_steady(steady, runs):
-    assert steady['runs'] == runs
-    assert steady['traced_growth'] < 4096
-    assert steady['traced_peak'] < 8192
-    assert steady['resident_growth'] < 1 << 20
+def _check_steady(told, runs):
+    assert told['runs'] == runs
+    assert told['traced_growth'] < 4096
+    assert told['traced_peak'] < 8192
+    assert told['resident_growth'] < 1 << 20
 
 
 @pytest.mark.parametrize('role', Role)
@@ -82,8 +82,8 @@ def test_a_leak_is_seen_and_what_is_taken_once_is_not():
         pages.write(b'1' * size_bytes)
         held.append(pages)
 
-    assert _steady(lambda: take(100_000), 100)['resident_growth'] > 5_000_000
-    assert _steady(lambda: next(runs) == 50 and take(50_000_000), 100)['resident_growth'] < 1 << 20
+    assert steady(lambda: take(100_000), 100)['resident_growth'] > 5_000_000
+    assert steady(lambda: next(runs) == 50 and take(50_000_000), 100)['resident_growth'] < 1 << 20
 
 
 @pytest.mark.usefixtures('no_starts')

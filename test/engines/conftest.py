@@ -1,8 +1,6 @@
 """Small true networks, made as files."""
 
 import itertools
-import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,13 +70,6 @@ def saved(tmp_path):
         return path
 
     return save
-
-
-@pytest.fixture
-def resident_bytes():
-    """Tell how much memory this process holds now."""
-    page = os.sysconf('SC_PAGE_SIZE')
-    return lambda: int(Path('/proc/self/statm').read_text().split()[1]) * page
 
 
 def restorer(shift=0.0, size=256, *, look=None):

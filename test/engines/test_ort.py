@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper
 
+from facefusion_ros.app.bench.inference import steady
 from facefusion_ros.engines.engine import DeviceMemoryError, EngineError, TensorSpec
 from facefusion_ros.engines.optimised import fingerprint
 from facefusion_ros.engines.ort import OrtEngine, OrtSettings, cores
@@ -140,32 +140,16 @@ class TestRun:
         assert (outputs['y'][0, :, 5, 1:-1] == 9 * np.arange(1, 31)).all()
 
 
-def test_nothing_is_allocated_once_the_arrays_are_known(nets, saved, resident_bytes):
+def test_nothing_is_allocated_once_the_arrays_are_known(nets, saved):
     engine = OrtEngine(saved(nets.blur((1, 3, 256, 256))))
     inputs, outputs = buffers(engine)
     for _ in range(50):
         engine.run(inputs, outputs)
-    gc.collect()
-    held = [resident_bytes()]
-    for _ in range(5):
-        for _ in range(100):
-            engine.run(inputs, outputs)
-        held.append(resident_bytes())
-    tracemalloc.start()
-    try:
-        engine.run(inputs, outputs)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(500):
-            engine.run(inputs, outputs)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    told = steady(lambda: engine.run(inputs, outputs), 500)
     # Names and iterators of a call, and nothing of the size of a picture (786 432 bytes) or that adds up over runs.
-    assert peak - before < 8192
-    assert after - before < 4096
-    # What leaks does so in most parts; other threads of this process may take memory for once.
-    assert 5 * np.median(np.diff(held)) < 393_216
+    assert told['traced_peak'] < 8192
+    assert told['traced_growth'] < 4096
+    assert told['resident_growth'] < 393_216
 
 
 @pytest.fixture(scope='module')

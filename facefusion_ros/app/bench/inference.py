@@ -119,7 +119,7 @@ def _beside_a_loop(file: Path, cache: Path, frames: int, runs: int) -> dict[str,
         }
     row['ratio_p50'] = round(row['loop']['p50'] / row['engine']['p50'], 3)
     row['largest_difference'] = max(_difference(outputs[name], wanted[name]) for name in names)
-    row['steady'] = _steady(engine_run, min(runs, most))
+    row['steady'] = steady(engine_run, min(runs, most))
     engine.close()
     return row
 
@@ -203,7 +203,7 @@ def _start(way: str, file: Path, cache: Path) -> dict[str, float]:
     }
 
 
-def _steady(run: Callable[[], None], runs: int) -> dict[str, int]:
+def steady(run: Callable[[], None], runs: int) -> dict[str, int]:
     """Return what memory grows by over runs with the same arrays, and the most that is held for a moment, in bytes.
 
     ``resident_growth`` is what the operating system sees of the whole process: ``PARTS`` times the median growth of so
