@@ -65,12 +65,12 @@ class Rise(nn.Module):
         super().__init__()
         self.narrow = nn.Conv2d(inputs, outputs, 1)
         self.told = Told(conditions, outputs)
-        self.work = Residual(outputs)
+        self.refined = Residual(outputs)
 
     def forward(self, x: torch.Tensor, bridge: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """(N, inputs, H, W) and (N, outputs, 2H, 2W) to (N, outputs, 2H, 2W)."""
         x = functional.interpolate(self.narrow(x), scale_factor=2.0, mode='nearest')
-        out: torch.Tensor = self.work(self.told(x + bridge, condition))
+        out: torch.Tensor = self.refined(self.told(x + bridge, condition))
         return out
 
 
