@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 OPSET = 13
-"""TensorRT 8.6 and all later ones take it."""
+"""TensorRT 8.6 and all later ones take it, and opset 16, the first that samples a picture where it is told to."""
 
 
 def export(
@@ -25,6 +25,7 @@ def export(
     inputs: list[str],
     outputs: list[str],
     told: Mapping[str, str] | None = None,
+    opset: int = OPSET,
 ) -> None:
     """Write the network with static shapes, batch normalisation folded into the convolutions, and check the file.
 
@@ -39,7 +40,7 @@ def export(
             str(file),
             input_names=inputs,
             output_names=outputs,
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=False,
             do_constant_folding=True,
         )

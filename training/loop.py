@@ -55,12 +55,15 @@ def run_options(what: str, data: str, drawn_by: str, steps: int, count: int) -> 
     parser.add_argument('--batch', type=int, default=count, help='examples in a step')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--half', action='store_true', help='bfloat16, 1.5 times faster where the CPU has it')
     return parser
 
 
 def settings_of(options: argparse.Namespace, rate: float) -> RunSettings:
     """Return the settings that the command line asks for, at a highest learning rate."""
-    return RunSettings(options.out, options.steps, rate=rate, seed=options.seed, workers=options.workers)
+    return RunSettings(
+        options.out, options.steps, rate=rate, seed=options.seed, workers=options.workers, half=options.half
+    )
 
 
 def channels_first(pictures: NDArray[np.uint8]) -> torch.Tensor:

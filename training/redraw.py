@@ -75,9 +75,12 @@ class Rise(nn.Module):
 
 
 class Redraw(nn.Module):
-    """(N, 3, 256, 256) and (N, conditions) to (N, outputs, 256, 256), without a bound on the values."""
+    """(N, 3, 256, 256) and (N, conditions) to (N, outputs, 256, 256), without a bound on the values.
 
-    def __init__(self, conditions: int, outputs: int, side: int = 256) -> None:
+    ``coarse``: how many further outputs there are at a quarter of the side, (N, coarse, 64, 64), for what is smooth.
+    """
+
+    def __init__(self, conditions: int, outputs: int, coarse: int = 0, side: int = 256) -> None:
         super().__init__()
         a, b, c, d = WIDTHS
         self.stem = conv(12, a)
@@ -90,19 +93,26 @@ class Redraw(nn.Module):
         self.middle = nn.Sequential(Residual(d), Residual(d))
         self.up_8, self.up_4, self.up_2 = Rise(conditions, d, c), Rise(conditions, c, b), Rise(conditions, b, a)
         self.last = nn.Conv2d(a, 4 * outputs, 3, 1, 1)
-        nn.init.normal_(self.last.weight, std=1e-3)
-        nn.init.zeros_(self.last.bias)
+        self.fields = nn.Conv2d(b, coarse, 3, 1, 1) if coarse else None
+        for made in (self.last, self.fields):
+            if made is not None:
+                nn.init.normal_(made.weight, std=1e-3)
+                nn.init.zeros_(made.bias)
         self.tint = nn.Linear(conditions, outputs, bias=False)
         nn.init.zeros_(self.tint.weight)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Redraw."""
+        return self.both(x, condition)[0]
+
+    def both(self, x: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Redraw, and give the fields."""
         x2 = self.stem(functional.pixel_unshuffle(x, 2))
         x4 = self.down_4(x2)
         x8 = self.down_8(x4)
         x16 = self.middle(self.told(self.down_16(x8) + self.place, condition))
-        y = self.up_8(x16, x8, condition)
-        y = self.up_4(y, x4, condition)
-        y = self.up_2(y, x2, condition)
+        y4 = self.up_4(self.up_8(x16, x8, condition), x4, condition)
+        y2 = self.up_2(y4, x2, condition)
         tint = _HASTE * self.tint(condition)
-        return functional.pixel_shuffle(self.last(y), 2) + tint.view(tint.shape[0], -1, 1, 1)
+        out = functional.pixel_shuffle(self.last(y2), 2) + tint.view(tint.shape[0], -1, 1, 1)
+        return out, None if self.fields is None else self.fields(y4)

@@ -1,51 +1,155 @@
-"""The persona swapper: shows a persona's face with the expression, pose and light of the face it is given."""
+"""The persona swapper: shows a persona's face with the expression, pose and light of the face it is given.
+
+What is smooth is drawn by the network; what is fine (a mended crack, seams, brows, irises) is painted on: the network
+says where on the unfolded head each place lies, and a picture of the paint is read there, which no hourglass of this
+size would draw as sharp (Thies et al., "Deferred neural rendering", 2019).
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from training.clutter import spoil_detail, spoil_light
+from training.clutter import fractal, spoil_detail, spoil_light
 from training.export import export
+from training.fringe import fringe
 from training.loop import channels_first, run_options, settings_of, train
+from training.paint import BOX_MM, REACH, drawn, irises
 from training.pairs import CROP, LIGHT, PERSONAS, PairStore, crop_map, cropped
 from training.redraw import Redraw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from training.loop import Batch
 
-_REACH = 0.35
+_NEAR_EYES = 0.35
 """Of an eye or the mouth, in distances of the eyes: there errors count more, since there people look."""
 _UNSURE = 0.2
 """Of the mask: below it there is nothing to show, and above what is left of 1 everything."""
+OPSET = 16
+"""The first with GridSample."""
+FLAT = (1.04, 127.3, 119.6)
+"""mm per pixel of the crop, and the column and row of the unfolded head's middle: the best for all faces."""
+_STEP_MM = 20.0
+"""By which a value of 1 of the network moves a place."""
+_FRINGES, _UNEVEN = 0.45, 0.5
+"""How often."""
+_DIM = 5.0
+"""No gleam at first: that of a logit of -5."""
+
+
+class Parts(NamedTuple):
+    """What a face is put together from, (N, …, 256, 256)."""
+
+    colour: torch.Tensor
+    """3, 0..1: without paint and iris."""
+    mask: torch.Tensor
+    """1, 0..1."""
+    eye: torch.Tensor
+    """1, 0..1: how much of a place is an eye."""
+    gleam: torch.Tensor
+    """1, 0..1: added."""
+    gold: torch.Tensor
+    """3, 0..1: what gold would look like there."""
+    brow: torch.Tensor
+    """3, 0..1: what a brow would look like there."""
+    light: torch.Tensor
+    """3, 0..2: times the iris."""
+    skin_mm: torch.Tensor
+    """2: place on the unfolded head, right and up."""
+    gaze: torch.Tensor
+    """2: place on an eye about where it looks, right and up, in radii of the ball."""
+    groove: torch.Tensor
+    """(N, 1, 1, 1) how much light a groove takes."""
 
 
 class Swapper(nn.Module):
     """(N, 3, 256, 256) RGB 0..1 and (N, P) weights of the personas to the persona's picture and where it is shown.
 
-    The picture is (N, 3, 256, 256) RGB 0..1, the mask (N, 1, 256, 256) 0..1.
+    The picture is (N, 3, 256, 256) RGB 0..1, the mask (N, 1, 256, 256) 0..1. In training ``Parts`` come instead.
     """
 
     inputs = 2
 
     def __init__(self, personas: int = len(PERSONAS)) -> None:
         super().__init__()
-        self.redraw = Redraw(personas, 4)
+        self.redraw = Redraw(personas, 6, coarse=13)
+        self.groove = nn.Linear(personas, 1, bias=False)
+        nn.init.constant_(self.groove.weight, 0.3)
+        colours, disc = irises()
+        self.drawn: torch.Tensor
+        self.irises: torch.Tensor
+        self.disc: torch.Tensor
+        self.flat: torch.Tensor
+        self.register_buffer('drawn', torch.from_numpy(drawn())[None])
+        self.register_buffer('irises', torch.from_numpy(colours).flatten(1))
+        self.register_buffer('disc', torch.from_numpy(disc)[None, None])
+        quarter = (torch.arange(CROP // 4) + 0.5) * 4 - 0.5
+        y, x = torch.meshgrid(quarter, quarter, indexing='ij')
+        scale, column, row = FLAT
+        self.register_buffer('flat', torch.stack([(x - column) * scale, (row - y) * scale])[None])
 
-    def forward(self, x: torch.Tensor, persona: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, persona: torch.Tensor) -> Parts | tuple[torch.Tensor, torch.Tensor]:
         """Swap."""
-        out = self.redraw(x, persona).sigmoid()
-        mask = out[:, 3:]
-        if not self.training:  # where it is not sure, the picture stays as it is, to the bit
-            mask = ((mask - _UNSURE) / (1 - 2 * _UNSURE)).clamp(0, 1)
-        return out[:, :3], mask
+        parts = self.parts(x, persona)
+        if self.training:
+            return parts
+        # Where it is not sure, the picture stays as it is, to the bit.
+        mask = ((parts.mask - _UNSURE) / (1 - 2 * _UNSURE)).clamp(0, 1)
+        return self.composed(parts, persona, parts.skin_mm, parts.gaze, parts.eye), mask
+
+    def parts(self, x: torch.Tensor, persona: torch.Tensor) -> Parts:
+        """Draw what is smooth and say where the rest belongs."""
+        fine, fields = self.redraw.both(x, persona)
+        assert fields is not None  # noqa: S101 - it was asked for
+        fine, fields = fine.float(), fields.float()
+        skin = self.flat + _STEP_MM * fields[:, 9:11]
+        low = torch.cat([fields[:, :9].sigmoid(), skin, fields[:, 11:]], 1)
+        low = functional.interpolate(low, scale_factor=4.0, mode='bilinear', align_corners=False)
+        colour, mask, eye, gleam = fine[:, :3].sigmoid(), fine[:, 3:4], fine[:, 4:5], fine[:, 5:] - _DIM
+        return Parts(
+            colour,
+            mask.sigmoid(),
+            eye.sigmoid(),
+            gleam.sigmoid(),
+            low[:, :3],
+            low[:, 3:6],
+            2 * low[:, 6:9],
+            low[:, 9:11],
+            low[:, 11:],
+            self.groove(persona)[:, :, None, None],
+        )
+
+    def composed(
+        self, parts: Parts, persona: torch.Tensor, skin_mm: torch.Tensor, gaze: torch.Tensor, eye: torch.Tensor
+    ) -> torch.Tensor:
+        """Put a face together, (N, 3, 256, 256), with paint and irises where these places say."""
+        left, bottom, right, top = BOX_MM
+        across = (skin_mm[:, :1] - (left + right) / 2) * (2 / (right - left))
+        down = ((bottom + top) / 2 - skin_mm[:, 1:]) * (2 / (top - bottom))
+        paint = _read(self.drawn.expand(len(persona), -1, -1, -1), torch.cat([across, down], 1))
+        iris = (persona @ self.irises).view(len(persona), 3, *self.disc.shape[2:])
+        iris = torch.cat([iris, self.disc.expand(len(persona), -1, -1, -1)], 1)
+        seen = _read(iris, torch.cat([gaze[:, :1], -gaze[:, 1:]], 1) / REACH)
+        out = parts.colour * (1 - parts.groove * paint[:, 1:2])
+        out = out + paint[:, 2:] * (parts.brow - out)
+        out = out + paint[:, :1] * (parts.gold - out)
+        out = out + eye * seen[:, 3:] * (seen[:, :3] * parts.light - out)
+        return (out + parts.gleam).clamp(0, 1)
+
+
+def _read(picture: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) read at (N, 2, H, W), -1 to 1 from edge to edge, 0 outside."""
+    return functional.grid_sample(picture, at.permute(0, 2, 3, 1), padding_mode='zeros', align_corners=False)
 
 
 def structure(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -74,69 +178,103 @@ def level_of(picture: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (picture * weight).mean(1, keepdim=True).sum((2, 3), keepdim=True) / (weight.sum((2, 3), keepdim=True) + 1)
 
 
-def loss_of(output: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]:
     """Compare with the truth.
 
-    ``batch``: pictures, personas, and the truth (N, 5, 256, 256): RGB, mask, and weight of a place.
+    ``batch``: pictures, personas, the truth (N, 5, 256, 256): RGB, mask, and weight of a place, and (N, 4, 256, 256):
+    place on the unfolded head or eye, and how much of it is skin and eye. The paint is laid on where it truly is: a
+    line a pixel beside its place would teach the network to leave it out.
     """
-    picture, mask = output
     truth, shown, weight = batch[2][:, :3], batch[2][:, 3:4], batch[2][:, 4:]
+    place, skin, eye = batch[3][:, :2], batch[3][:, 2:3], batch[3][:, 3:]
+    nowhere = 1e3
+    picture = net.composed(
+        parts, batch[1], torch.where(skin > 0, place, nowhere), torch.where(eye > 0, place, nowhere), eye
+    )
     level, wanted = level_of(picture, shown), level_of(truth, shown)
     # How bright a face is says little of how bright the light is. The blender matches levels; a network that is blamed
     # for what it cannot know learns nothing else.
     picture = picture * ((wanted + 0.02) / (level + 0.02))
     weight = (0.05 + shown) * (1 + 2 * weight)
     weight = weight / weight.mean((1, 2, 3), keepdim=True)
+    left, bottom, right, top = BOX_MM
+    within = (place[:, :1] > left) & (place[:, :1] < right) & (place[:, 1:] > bottom) & (place[:, 1:] < top)
+    skin, eye_alone = skin * within, (eye > 0.5).float()
+    apart_mm, apart = (parts.skin_mm - place).abs(), (parts.gaze - place).abs()
     return {
         'level': 0.5 * (level - wanted).abs().mean(),
         'colour': 2 * (weight * (picture - truth).abs()).mean(),
         'slopes': 2 * (weight[..., 1:, 1:] * (slopes(picture) - slopes(truth)).abs()).mean(),
         'structure': 0.3 * (windows(weight) * (1 - structure(picture, truth))).mean(),
-        'mask': (mask - shown).abs().mean() + functional.mse_loss(mask, shown),
+        'mask': (parts.mask - shown).abs().mean() + functional.mse_loss(parts.mask, shown),
+        'place': 0.015 * (skin * apart_mm).sum() / (skin.sum() + 1),
+        'gaze': 0.2 * (eye_alone * apart).sum() / (eye_alone.sum() + 1),
+        'eye': ((1 + 10 * eye) * (parts.eye - eye).abs()).mean(),
     }
 
 
 def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
-    """Draw the batch of that number: pictures (count, 3, 256, 256) uint8, personas, and (count, 5, 256, 256) uint8."""
+    """Draw the batch of that number, as ``loss_of`` takes it; pictures and truth uint8, places float32."""
     store = PairStore.of(pairs)
     pictures = np.zeros((count, CROP, CROP, 3), np.uint8)
     truths = np.zeros((count, CROP, CROP, 5), np.uint8)
+    places = np.zeros((count, CROP, CROP, 4), np.float32)
     personas = np.zeros((count, len(PERSONAS)), np.float32)
     y, x = np.mgrid[0:CROP, 0:CROP].astype(np.float32)
     for number in range(count):
         rng = np.random.default_rng([seed, index, number])
         pair = store[int(rng.integers(len(store)))]
         which = int(rng.integers(len(PERSONAS)))
-        personas[number, which] = 1.0
+        personas[number, which] = 1
         matrix = crop_map(pair.five, rng)
         marks = pair.five @ matrix[:, :2].T + matrix[:, 2]
         both = np.concatenate([cropped(pair.face, matrix), cropped(pair.personas[which], matrix)], axis=1)
         # The light and what a camera makes of it is of both; blur, noise and coding are to be left behind.
         both = np.clip(spoil_light(rng, both[..., ::-1] * pair.white_balance, LIGHT), 0, 255)
         face, persona = both[:, :CROP], both[:, CROP:]
+        face, shown = _uneven(rng, face), cropped(pair.masks[which], matrix)
+        if rng.random() < _FRINGES:
+            hair, cover = fringe(rng, marks[:2], CROP, float(face.mean()))
+            face, persona = (picture + cover[..., None] * (hair - picture) for picture in (face, persona))
+            shown = shown * (1 - cover)
         place = np.zeros((CROP, CROP), np.float32)
-        reach = _REACH * float(np.linalg.norm(marks[1] - marks[0]))
+        reach = _NEAR_EYES * float(np.linalg.norm(marks[1] - marks[0]))
         for centre in (marks[0], marks[1], marks[3:].mean(axis=0)):
             place = np.maximum(place, np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * reach**2)))
         pictures[number] = spoil_detail(rng, np.ascontiguousarray(face))
-        truth = np.dstack([persona, cropped(pair.masks[which], matrix), 255 * place])
+        truth = np.dstack([persona, shown, 255 * place])
         truths[number] = np.clip(np.rint(truth), 0, 255).astype(np.uint8)
+        places[number] = pair.unfolded(which, matrix)
         # Personas are not symmetric (a mended crack), so nothing is mirrored.
     return (
         channels_first(pictures),
         torch.from_numpy(personas),
         channels_first(truths),
+        torch.from_numpy(places).permute(0, 3, 1, 2),
     )
+
+
+def _uneven(rng: np.random.Generator, face: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make skin, cloth and hair of a (S, S, 3) picture less even, and folds deeper or flatter, than drawn ones are."""
+    if rng.random() < _UNEVEN:
+        noise = fractal(rng, CROP, CROP, int(rng.integers(3, 40)), rng.uniform(0.5, 0.95))
+        face = face * np.exp(noise * np.float32(rng.uniform(0, 0.08)))[..., None]
+    if rng.random() < _UNEVEN:
+        side, depth = int(rng.integers(3, 24)), float(np.exp(rng.uniform(-0.5, 0.5)))
+        face = np.asarray(cv2.addWeighted(face, depth, cv2.blur(face, (side, side)), 1 - depth, 0), np.float32)
+    return np.clip(face, 0, 255)
 
 
 def main() -> None:
     """Train the persona swapper."""
     options = run_options('swapper', 'pairs', 'pairs', steps=16_000, count=4).parse_args()
     make = partial(batch, pairs=options.pairs, count=options.batch, seed=options.seed)
-    net = train(Swapper(), make, loss_of, settings_of(options, rate=4e-4))
+    swapper = Swapper()
+    net = train(swapper, make, partial(loss_of, swapper), settings_of(options, rate=4e-4))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, len(PERSONAS)))
     told = {'personas': ','.join(PERSONAS)}
-    export(net, example, options.out / 'persona_swapper.onnx', ['picture', 'persona'], ['swapped', 'mask'], told)
+    file = options.out / 'persona_swapper.onnx'
+    export(net, example, file, ['picture', 'persona'], ['swapped', 'mask'], told, OPSET)
 
 
 if __name__ == '__main__':

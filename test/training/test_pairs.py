@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from training import pairs
+from training.faces.personas import ornaments
 from training.pairs import CROP, PERSONAS, SIDE, TEMPLATE, PairStore, crop_map, cropped, draw_shard
 
 
@@ -54,3 +56,25 @@ def test_balanced_porcelain_is_white_and_jade_is_green(store):
 def test_an_empty_folder_is_told_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r'python -m training\.pairs'):
         PairStore(tmp_path)
+
+
+def test_each_place_of_a_face_is_known_on_the_unfolded_head(store):
+    """The mended crack, read where the maps say, lies where it was drawn."""
+    gold, looked_at = ornaments('jade')[0], 0
+    for number in range(3):
+        pair = store[number]
+        matrix = crop_map(pair.five)
+        place = pair.unfolded(2, matrix)
+        assert np.isfinite(place).all()
+        skin, eye = place[..., 2] > 0.5, place[..., 3] > 0.5
+        assert 0.05 < skin.mean() < 0.9
+        assert not (skin & eye).any()
+        across, down = 256 + 2 * place[..., 0], 200 - 2 * place[..., 1]
+        on = cv2.remap(gold, across, down, cv2.INTER_LINEAR, borderValue=0.0) * skin
+        if (on > 0.9).sum() < 20:
+            continue  # turned away or covered
+        looked_at += 1
+        seen = cropped(pair.personas[2], matrix)
+        ratio = seen[..., 2] / (seen[..., 1] + 1)  # gold is red beside jade
+        assert ratio[on > 0.9].mean() > 1.15 * ratio[skin & (on == 0)].mean()
+    assert looked_at

@@ -2,7 +2,7 @@
 
 from training.faces.parameters import FaceParameters, Identity
 from training.faces.personas import PERSONAS, as_persona, persona, swapped
-from training.faces.rendering import Rendered, render
+from training.faces.rendering import Rendered, render, unfold
 from training.faces.sampling import Settings, sample, sample_identity
 from training.faces.subject import Region
 
@@ -19,4 +19,5 @@ __all__ = [
     'sample',
     'sample_identity',
     'swapped',
+    'unfold',
 ]

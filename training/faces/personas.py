@@ -42,9 +42,9 @@ PERSONAS = {
     'porcelain': Ceramic(
         body=(0.70, 0.62, 0.565),
         blush=(0.72, 0.36, 0.32),
-        lips=(0.50, 0.13, 0.14),
-        brows=(0.16, 0.105, 0.085),
-        iris=(0.16, 0.30, 0.36),
+        lips=(0.42, 0.050, 0.065),
+        brows=(0.055, 0.032, 0.026),
+        iris=(0.07, 0.22, 0.36),
         glaze=1.0,
         translucency=1.0,
         traits={
@@ -65,8 +65,8 @@ PERSONAS = {
     'obsidian': Ceramic(
         body=(0.050, 0.048, 0.056),
         blush=(0.09, 0.05, 0.05),
-        lips=(0.10, 0.028, 0.034),
-        brows=(0.010, 0.009, 0.010),
+        lips=(0.20, 0.026, 0.030),
+        brows=(0.005, 0.0045, 0.005),
         iris=(0.62, 0.34, 0.08),
         glaze=1.6,
         translucency=0.2,
@@ -87,8 +87,8 @@ PERSONAS = {
     'jade': Ceramic(
         body=(0.27, 0.47, 0.36),
         blush=(0.36, 0.44, 0.30),
-        lips=(0.11, 0.28, 0.20),
-        brows=(0.045, 0.085, 0.065),
+        lips=(0.030, 0.170, 0.110),
+        brows=(0.010, 0.035, 0.025),
         iris=(0.50, 0.40, 0.14),
         glaze=1.15,
         translucency=1.2,
@@ -138,8 +138,8 @@ def persona(name: str) -> Identity:
     c = PERSONAS[name]
     return Identity(
         traits=tuple(c.traits.get(t, 0.0) for t in trait_names()),
-        skin=Skin(age=0.0, uneven=0.0, redness=0.5, oil=1.0, circles=0.0, seed=0),
-        brows=Brows(style=5, density=0.9, colour=c.brows),
+        skin=Skin(age=0.0, uneven=0.0, redness=0.5, oil=1.0, circles=0.0, seed=0, lip_strength=1.0),
+        brows=Brows(density=1.0, colour=c.brows),
         eyes=Eyes(iris=c.iris, pupil=2.0, red=0.0, lashes=1.0),
         beard=Beard(),
         persona=name,

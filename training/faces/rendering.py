@@ -14,7 +14,7 @@ from training.faces.light import hidden_light, lighting
 from training.faces.parameters import Sensor
 from training.faces.personas import METAL, PERSONAS, ornaments
 from training.faces.raster import FAR, rasterise
-from training.faces.shading import Canvas, Drawings, Look, shade
+from training.faces.shading import Canvas, Drawings, Look, shade, unfolded
 from training.faces.subject import Region, Subject, project, skin_triangles
 
 if TYPE_CHECKING:
@@ -144,6 +144,22 @@ def render(
     )
 
 
+def unfold(parameters: FaceParameters, size: int) -> tuple[Floats, Floats]:
+    """Return where on the unfolded head each pixel lies, (size, size, 2) float32 each, NaN where something else shows.
+
+    Of the skin in mm, to the right and up, 0 between the eyes, as `personas.ornaments` is drawn; not of ears. Of the
+    eyes about where they look, right and up, in radii of the ball.
+    """
+    subject = Subject(parameters, size)
+    surfaces = subject.surfaces(parameters.camera, size)
+    depth, front = np.full((size, size), FAR, np.float32), np.full((size, size), -1, np.int32)
+    rasterise(surfaces.corner, surfaces.triangles, skin_triangles(), depth, front)
+    skin_place, eye_place = (np.full((size, size, 2), np.nan, np.float32) for _ in range(2))
+    unfolded(front, surfaces, skin_place, eye_place)
+    skin_place[(front >= 0) & (subject.region[front] == Region.EAR)] = np.nan
+    return skin_place, eye_place
+
+
 def _drawings(p: FaceParameters) -> Drawings:
     """Return what is drawn on this face; its folds deepen with age, and with what the face does."""
     age = p.identity.skin.age
@@ -156,7 +172,9 @@ def _drawings(p: FaceParameters) -> Drawings:
     depth = np.array([forehead, eyes, mouth], np.float32)
     return Drawings(
         tiles=skin.noise_tiles(),
-        brow=skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES],
+        brow=skin.painted_brow()
+        if p.identity.persona
+        else skin.brow_drawings()[p.identity.brows.style % skin.BROW_STYLES],
         folds=(depth[:, None, None] * skin.wrinkle_drawings()).sum(0),
         ornaments=ornaments(p.identity.persona),
     )

@@ -141,7 +141,7 @@ def _clamped(value: float) -> float:
 
 
 @compiled
-def _iris_and_white(look: Look, u: float, v: float) -> Triple:
+def iris_and_white(look: Look, u: float, v: float) -> Triple:
     """Return the colour of an eye at a place about the direction of gaze, in radii of the ball."""
     r = math.sqrt(u * u + v * v) * 12.0
     if r >= _IRIS:
@@ -250,7 +250,7 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
                     polish *= 1 + 2.0 * gold
                 creep, sharp = look.translucency, look.shine
             elif kind == EYE:
-                colour = _iris_and_white(look, u, v)
+                colour = iris_and_white(look, u, v)
                 open_ *= damp
                 polish, sharp = 0.5, 800.0
                 canvas.marks[y, x, 1] = 1.0
@@ -335,3 +335,23 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
             canvas.image[y, x, 2] = colour[2] * lb + sb
             canvas.albedo[y, x, 0], canvas.albedo[y, x, 1], canvas.albedo[y, x, 2] = colour
             canvas.facing[y, x, 0], canvas.facing[y, x, 1], canvas.facing[y, x, 2] = sx, sy, sz
+
+
+@compiled
+def unfolded(front: NDArray[np.int32], surfaces: Surfaces, skin: Floats, eyes: Floats) -> None:
+    """Write where on the unfolded head each pixel of skin (H, W, 2) and of an eye (H, W, 2) lies; the others stay."""
+    corner, vertex = surfaces.corner, surfaces.vertex
+    for y in range(front.shape[0]):
+        for x in range(front.shape[1]):
+            t = front[y, x]
+            if t < 0 or (surfaces.material[t] != SKIN and surfaces.material[t] != EYE):
+                continue
+            i, j, k = surfaces.triangles[t, 0], surfaces.triangles[t, 1], surfaces.triangles[t, 2]
+            x0, y0, x1, y1, x2, y2 = corner[i, 0], corner[i, 1], corner[j, 0], corner[j, 1], corner[k, 0], corner[k, 1]
+            one = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+            a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * one
+            b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * one
+            to = skin if surfaces.material[t] == SKIN else eyes
+            for q in range(2):
+                of = PLANE + q
+                to[y, x, q] = a * vertex[i, of] + b * vertex[j, of] + (1.0 - a - b) * vertex[k, of]

@@ -183,6 +183,19 @@ def brow_drawings() -> Floats:
 
 
 @cache
+def painted_brow() -> Floats:
+    """Return a brow as one stroke of a brush, drawn as `brow_drawings` are: broad inside, thin outside, arched."""
+    left, bottom, right, top = BROW_BOX
+    canvas = np.zeros((int((top - bottom) * BROW_SCALE), int((right - left) * BROW_SCALE)), np.uint8)
+    for along in np.linspace(0, 1, 200):
+        x, y = (float(np.interp(4 * along, range(5), knots)) for knots in np.array(BROW_LINE).T)
+        reach = np.interp(along, [0, 0.12, 0.5, 1], [1.7, 2.5, 2.2, 0.5])
+        middle = (int((x - left) * BROW_SCALE * 16), int((top - y - 1.5 * np.sin(np.pi * along)) * BROW_SCALE * 16))
+        cv2.circle(canvas, middle, int(reach * BROW_SCALE * 16), 255, -1, cv2.LINE_AA, 4)
+    return np.asarray(cv2.GaussianBlur(canvas, (0, 0), 2.5) / np.float32(255), np.float32)
+
+
+@cache
 def wrinkle_drawings() -> Floats:
     """Return (3, 256, 256) folds on the unfolded face, 1 mm a pixel, the middle at 128, y = 100 in the first row.
 
