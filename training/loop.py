@@ -42,6 +42,8 @@ class RunSettings:
     workers: int = 1
     """Processes that draw batches."""
     save_every: int = 200
+    start: Path | None = None
+    """Checkpoint of another run whose average of weights a new run begins with."""
     half: bool = False
     """Whether the forward pass is in bfloat16; it pays on GPUs, and on CPUs with matrix instructions for it."""
 
@@ -55,6 +57,8 @@ def run_options(what: str, data: str, drawn_by: str, steps: int, count: int) -> 
     parser.add_argument('--batch', type=int, default=count, help='examples in a step')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--start', type=Path, help='checkpoint.pt of another run, to go on from with a new schedule')
+    parser.add_argument('--rate', type=float, help='highest learning rate; less than usual after --start')
     parser.add_argument('--half', action='store_true', help='bfloat16, 1.5 times faster where the CPU has it')
     return parser
 
@@ -62,7 +66,13 @@ def run_options(what: str, data: str, drawn_by: str, steps: int, count: int) -> 
 def settings_of(options: argparse.Namespace, rate: float) -> RunSettings:
     """Return the settings that the command line asks for, at a highest learning rate."""
     return RunSettings(
-        options.out, options.steps, rate=rate, seed=options.seed, workers=options.workers, half=options.half
+        options.out,
+        options.steps,
+        rate=options.rate or rate,
+        seed=options.seed,
+        workers=options.workers,
+        start=options.start,
+        half=options.half,
     )
 
 
@@ -99,6 +109,8 @@ def train(
     torch.manual_seed(settings.seed)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     net = net.to(device).to(memory_format=torch.channels_last)
+    if settings.start is not None:
+        net.load_state_dict(torch.load(settings.start, weights_only=True)['average'])
     average = deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
     done = _resume(settings.folder / 'checkpoint.pt', net, average, optimiser)
