@@ -131,6 +131,53 @@ def fractal(rng: np.random.Generator, width: int, height: int, cells: int, rough
     return np.asarray((total - total.mean()) / max(float(total.std()), 1e-6), np.float32)
 
 
+def grain(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+    """(height, width) of mean 0 and deviation 1: noise alike in all directions, hairs along one, or what repeats."""
+    kind = rng.random()
+    if kind < 0.4:
+        return fractal(rng, width, height, int(rng.integers(3, 24)), rng.uniform(0.4, 0.95))
+    field = _hairs(rng, width, height) if kind < 0.65 else _repeated(rng, width, height)
+    return np.asarray((field - field.mean()) / max(float(field.std()), 1e-6), np.float32)
+
+
+def _hairs(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+    """Fur, grass, wood: noise drawn out along a direction that changes slowly."""
+    side = max(width, height)
+    noise = fractal(rng, side, side, int(rng.integers(12, 48)), rng.uniform(0.7, 0.98))
+    turn, long = rng.uniform(0, np.pi), rng.uniform(2, 8)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    bend = _bent(rng, width, height) * np.float32(rng.uniform(0, 0.15) * side)
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    along, across = (cos * x + sin * y) / np.float32(long), cos * y - sin * x + bend
+    return np.asarray(cv2.remap(noise, along, across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
+
+
+def _repeated(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+    """Stripes, bars, meshes, bricks, scales, feathers: waves, bent, soft or sharp."""
+    period = float(np.exp(rng.uniform(np.log(3), np.log(max(8, 0.4 * max(width, height))))))
+    turn, skew = rng.uniform(0, np.pi), rng.uniform(0.3, 1.0) * np.pi / 2
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    bend = _bent(rng, width, height) * np.float32(rng.uniform(0, 2.5) if rng.random() < 0.7 else 0)
+    wave = np.float32(2 * np.pi / period)
+    first = wave * (np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y) + bend
+    field = np.sin(first)
+    kind = rng.random()
+    if kind < 0.6:
+        stretch, angle = wave * np.float32(np.exp(rng.normal(0, 0.5))), turn + skew
+        second = stretch * (np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y) + bend
+        if kind < 0.25:  # every other row is shifted by half
+            second += np.pi * np.floor(first / (2 * np.pi))
+        crossed = np.sin(second)
+        field = field * crossed if kind > 0.4 else np.maximum(field, crossed)
+    return np.asarray(np.tanh(field * np.float32(np.exp(rng.uniform(-0.7, 1.8)))), np.float32)
+
+
+def _bent(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+    """Draw what changes slowly, deviation about 1."""
+    grid = rng.standard_normal((int(rng.integers(3, 7)),) * 2, dtype=np.float32)
+    return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
 def _ground(rng: np.random.Generator, width: int, height: int) -> Picture:
     first, second = (np.array(_colour(rng), np.float32) for _ in '12')
     angle = rng.uniform(0, 2 * np.pi)
@@ -142,6 +189,9 @@ def _ground(rng: np.random.Generator, width: int, height: int) -> Picture:
         noise = np.asarray(cv2.resize(noise, (width, height)), np.float32)
         share = np.clip(noise * rng.uniform(0.3, 2) + rng.uniform(-1, 1), 0, 1).astype(np.float32)
         picture += share[..., None] * (np.array(_colour(rng), np.float32) - picture)
+    if rng.random() < 0.2:
+        picture *= 1 + np.float32(rng.uniform(0.1, 0.6)) * grain(rng, width, height)[..., None]
+        np.clip(picture, 0, 255, out=picture)
     return picture
 
 
@@ -155,7 +205,7 @@ def _leaves(rng: np.random.Generator, picture: Picture) -> None:
     natural images", 2001; as training data: Baradad et al., "Learning to see by looking at noise", 2021.
     """
     height, width = picture.shape[:2]
-    cloth = fractal(rng, width, height, int(rng.integers(3, 24)), rng.uniform(0.5, 0.95))
+    cloth = grain(rng, width, height)
     palette = [np.array(_colour(rng), np.float32) for _ in range(int(rng.integers(3, 10)))]
     least, most = _LEAF_PX[0] * rng.uniform(1, 4), _LEAF_PX[1]
     mask = np.zeros((height, width), np.uint8)
@@ -171,14 +221,17 @@ def _leaves(rng: np.random.Generator, picture: Picture) -> None:
         part, inside = picture[y0:y1, x0:x1], mask[y0:y1, x0:x1]
         inside[:] = 0
         _leaf(rng, inside, (x - x0, y - y0), reach)
-        across, down = rng.normal(0, 0.35, 2) / reach
-        shade = 1 + across * (np.arange(x0, x1) - x) + (down * (np.arange(y0, y1) - y))[:, None]
+        across, down = (rng.normal(0, 0.35, 2) / reach).astype(np.float32)
+        shade = across * (np.arange(x0, x1, dtype=np.float32) - np.float32(x))
+        shade = shade + (1 + down * (np.arange(y0, y1, dtype=np.float32) - np.float32(y)))[:, None]
         if rng.random() < 0.6:
             dy, dx = int(rng.integers(0, height - (y1 - y0) + 1)), int(rng.integers(0, width - (x1 - x0) + 1))
-            shade = shade + rng.uniform(0.05, 0.5) * cloth[dy : dy + y1 - y0, dx : dx + x1 - x0]
+            shade += np.float32(rng.uniform(0.05, 0.5)) * cloth[dy : dy + y1 - y0, dx : dx + x1 - x0]
         colour = palette[int(rng.integers(len(palette)))] * np.float32(rng.uniform(0.6, 1.3))
-        value = np.clip(colour * shade.astype(np.float32)[..., None], 0, 255)
-        part += (inside.astype(np.float32) / 255)[..., None] * (value - part)
+        value = np.clip(cv2.merge([shade * c for c in colour]), 0, 255)
+        value -= part
+        cover = inside.astype(np.float32) / 255
+        part += cv2.multiply(value, cv2.merge([cover] * 3))
 
 
 def _leaf(rng: np.random.Generator, mask: NDArray[np.uint8], centre: tuple[float, float], reach: float) -> None:
@@ -328,19 +381,106 @@ def _symmetric(rng: np.random.Generator, picture: Picture) -> None:
 
 
 def _texture(rng: np.random.Generator, picture: Picture) -> None:
-    """Draw a patch of noise: foliage, fur, gravel, cloth."""
+    """Draw a patch of foliage, fur, gravel, cloth, bars, scales."""
     height, width = picture.shape[:2]
     (x, y), reach = _place(rng, picture), _size(rng, picture, 8, 0.5)
     x0, y0, x1, y1 = max(0, x - reach), max(0, y - reach), min(width, x + reach), min(height, y + reach)
     if x1 - x0 < 8 or y1 - y0 < 8:
         return
     part = picture[y0:y1, x0:x1]
-    noise = fractal(rng, x1 - x0, y1 - y0, int(rng.integers(4, 24)), rng.uniform(0.4, 0.95))
+    noise = grain(rng, x1 - x0, y1 - y0)
     value = np.array(_colour(rng), np.float32) * (1 + np.float32(rng.uniform(0.1, 0.6)) * noise[..., None])
     mask = np.zeros(part.shape[:2], np.float32)
     axes = (reach, int(reach * rng.uniform(0.5, 1.2)))
     cv2.ellipse(mask, (x - x0, y - y0), axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1, cv2.LINE_AA)
     part += mask[..., None] * (np.clip(value, 0, 255) - part)
+
+
+def _rings(rng: np.random.Generator, picture: Picture) -> None:
+    """Wheels, lamps, flowers, dials, eyes: rings about a middle, often with spokes."""
+    (x, y), reach = _place(rng, picture), _size(rng, picture, 6, 0.25)
+    half = np.linspace(-1, 1, 2 * reach + 1, dtype=np.float32)
+    turn, narrow = rng.uniform(0, np.pi), np.float32(rng.uniform(1, 2.5) if rng.random() < 0.4 else 1)
+    across, down = np.meshgrid(half, half)
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    u, v = cos * across + sin * down, (cos * down - sin * across) * narrow
+    away = np.sqrt(u * u + v * v)
+    count = int(rng.integers(3, 10))
+    colours = np.array([_colour(rng) for _ in range(count)], np.float32)
+    steps = np.clip(away, 0, 1) * (count - 1)
+    ring = colours[np.rint(steps).astype(int)] if rng.random() < 0.6 else _between(colours, steps)
+    if rng.random() < 0.5:
+        spokes = np.sin(np.arctan2(v, u) * int(rng.integers(2, 13))) > rng.uniform(-0.7, 0.7)
+        within = spokes & (away > rng.uniform(0.1, 0.5)) & (away < rng.uniform(0.6, 1.0))
+        ring = np.where(within[..., None], np.array(_colour(rng), np.float32), ring)
+    _lay(picture, ring, np.clip((1 - away) * reach, 0, 1), (x - reach, y - reach))
+
+
+def _between(colours: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    low = np.minimum(steps.astype(int), len(colours) - 2)
+    return np.asarray(colours[low] + (steps - low)[..., None] * (colours[low + 1] - colours[low]), np.float32)
+
+
+_BEAST_PX = 96
+
+
+def _beast(rng: np.random.Generator, picture: Picture) -> None:
+    """Draw the head of an animal: ears, fur, a muzzle, and eyes where no person's are."""
+    side, middle = _BEAST_PX, _BEAST_PX / 2
+    head, reach = np.zeros((side, side, 4), np.float32), 0.30 * side
+    fur = np.array(_colour(rng)) if rng.random() < 0.4 else _skin(rng) * rng.uniform(0.2, 1.0)
+    other = np.clip(fur * rng.uniform(0.3, 2.5), 0, 255) if rng.random() < 0.6 else np.array(_colour(rng))
+
+    def oval(x: float, y: float, wide: float, high: float, colour: NDArray[np.float64], turn: float = 0.0) -> None:
+        centre = (int(16 * (middle + x * reach)), int(16 * (middle + y * reach)))
+        axes = (int(16 * wide * reach), int(16 * high * reach))
+        value = (*(float(c) for c in colour), 1.0)
+        cv2.ellipse(head, centre, axes, turn, 0, 360, value, -1, cv2.LINE_AA, 4)
+
+    ear = (rng.uniform(0.6, 1.1), rng.uniform(-0.9, 0.2), rng.uniform(0.15, 0.4), rng.uniform(0.3, 0.8))
+    tilt, ear_colour = rng.uniform(-50, 50), (fur if rng.random() < 0.5 else other) * rng.uniform(0.6, 1.1)
+    for mirror in (-1, 1):
+        oval(mirror * ear[0], *ear[1:], ear_colour, mirror * tilt)
+    oval(0, 0, rng.uniform(0.75, 1.1), rng.uniform(0.8, 1.3), fur)
+    if rng.random() < 0.5:  # a blaze, or dark cheeks
+        oval(0, rng.uniform(-0.5, 0), rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.9), other)
+    if rng.random() < 0.4:
+        for mirror in (-1, 1):
+            oval(mirror * rng.uniform(0.35, 0.5), -0.25, rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.4), other)
+    low = rng.uniform(0.2, 0.6)
+    oval(0, low, rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6), other if rng.random() < 0.5 else fur * 0.9)
+    dark = np.full(3, rng.uniform(0, 60))
+    oval(0, low - rng.uniform(0, 0.25), rng.uniform(0.1, 0.28), rng.uniform(0.08, 0.2), dark)
+    if rng.random() < 0.6:
+        oval(0, low + rng.uniform(0.15, 0.35), rng.uniform(0.1, 0.4), rng.uniform(0.02, 0.12), dark * 1.3)
+    apart, up, size = rng.uniform(0.25, 0.6), rng.uniform(-0.4, 0.0), rng.uniform(0.05, 0.2)
+    iris = np.array(_colour(rng)) if rng.random() < 0.4 else dark
+    for mirror in (-1, 1):
+        oval(mirror * apart, up, size, size * rng.uniform(0.6, 1.1), iris)
+        oval(mirror * apart, up, 0.5 * size, 0.5 * size, dark)
+    head[..., :3] *= 1 + np.float32(rng.uniform(0.05, 0.35)) * grain(rng, side, side)[..., None]
+    x, y = _place(rng, picture)
+    scale = _size(rng, picture, 6, 0.25) / reach
+    turned = np.asarray(cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 20)), scale), np.float64)
+    turned[0, 1] += rng.normal(0, 0.1) * scale
+    half = int(middle * scale * 1.4) + 1
+    turned[:, 2] += half - middle
+    if scale < 0.7:
+        head = np.asarray(cv2.GaussianBlur(head, (0, 0), 0.4 / scale), np.float32)
+    warped = np.asarray(cv2.warpAffine(head, turned, (2 * half + 1,) * 2), np.float32)
+    cover = warped[..., 3]
+    _lay(picture, np.clip(warped[..., :3] / np.maximum(cover, 1e-3)[..., None], 0, 255), cover, (x - half, y - half))
+
+
+def _lay(picture: Picture, colour: NDArray[np.float32], cover: NDArray[np.float32], at: tuple[int, int]) -> None:
+    """Lay a (h, w, 3) piece over a picture, its top left corner at a place that may be outside."""
+    height, width = picture.shape[:2]
+    x0, y0 = max(0, at[0]), max(0, at[1])
+    x1, y1 = min(width, at[0] + cover.shape[1]), min(height, at[1] + cover.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return
+    part, inside = picture[y0:y1, x0:x1], (slice(y0 - at[1], y1 - at[1]), slice(x0 - at[0], x1 - at[0]))
+    part += cover[inside][..., None] * (colour[inside] - part)
 
 
 _DRAWN: tuple[tuple[Callable[[np.random.Generator, Picture], None], float], ...] = (
@@ -354,7 +494,9 @@ _DRAWN: tuple[tuple[Callable[[np.random.Generator, Picture], None], float], ...]
     (_skin_like, 2.0),
     (_hand, 1.2),
     (_symmetric, 1.5),
-    (_texture, 2.0),
+    (_texture, 2.5),
+    (_rings, 1.5),
+    (_beast, 1.5),
 )
 _KINDS = tuple(kind for kind, _ in _DRAWN)
 _WEIGHTS = np.array([weight for _, weight in _DRAWN]) / sum(weight for _, weight in _DRAWN)

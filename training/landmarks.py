@@ -19,6 +19,8 @@ from training.scenes import crop
 from training.sprites import SpriteStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from training.loop import Batch
@@ -91,7 +93,7 @@ def loss_of(output: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> dict[str
     return {
         'points': 50 * (weight * bent).sum() / count,
         'seen': 0.1 * (there[:, None] * seen).mean(),
-        'face': 0.3 * functional.binary_cross_entropy_with_logits(face[:, 0], there),
+        'face': 1.0 * functional.binary_cross_entropy_with_logits(face[:, 0], there),
     }
 
 
@@ -109,7 +111,7 @@ def _mined(file: Path) -> NDArray[np.uint8]:
     return np.load(file, mmap_mode='r')  # type: ignore[no-any-return]
 
 
-def batch(index: int, *, heads: Path, count: int, seed: int, mined: Path | None = None) -> Batch:
+def batch(index: int, *, heads: Path, count: int, seed: int, mined: Sequence[Path] = ()) -> Batch:
     """Draw the batch of that number: (count, 3, 128, 128) uint8, (count, 68, 3) points, (count,) whether a face.
 
     With ``mined`` two of three crops without a face are of those that a detector took for one.
@@ -121,8 +123,8 @@ def batch(index: int, *, heads: Path, count: int, seed: int, mined: Path | None 
     for number in range(count):
         rng = np.random.default_rng([seed, index, number])
         pictures[number], points[number], there[number] = crop(rng, SpriteStore.of(heads), grounds, SIZE)
-        if mined is not None and not there[number] and rng.random() < _HARD:
-            taken = _mined(mined)
+        if mined and not there[number] and rng.random() < _HARD:
+            taken = _mined(mined[int(rng.integers(len(mined)))])
             pictures[number] = taken[int(rng.integers(len(taken)))][:, :: 1 if rng.random() < 0.5 else -1]
     return channels_first(pictures), torch.from_numpy(points), torch.from_numpy(there)
 
@@ -130,7 +132,9 @@ def batch(index: int, *, heads: Path, count: int, seed: int, mined: Path | None 
 def main() -> None:
     """Train the landmarks' network."""
     parser = run_options('landmarks', 'heads', 'sprites', steps=12_000, count=64)
-    parser.add_argument('--mined', type=Path, help='file of training.mined: what a detector takes for faces')
+    parser.add_argument(
+        '--mined', type=Path, nargs='+', default=(), help='files of training.mined: what a finder takes for faces'
+    )
     options = parser.parse_args()
     make = partial(batch, heads=options.heads, count=options.batch, seed=options.seed, mined=options.mined)
     net = train(Landmarks(), make, loss_of, settings_of(options, rate=1.5e-3))

@@ -153,7 +153,7 @@ def scene(
     for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
         (_put_torn if rng.random() < 0.6 else _put_blank)(rng, picture, store)
     placed: list[Placed] = []
-    wanted = int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.2, 0.35, 0.2, 0.12, 0.08, 0.05]))
+    wanted = int(rng.choice([0, 1, 2, 3, 4, 6, 8], p=[0.2, 0.27, 0.2, 0.12, 0.09, 0.07, 0.05]))
     largest = LARGEST if wanted < 3 else LARGEST / 2
     for _ in range(wanted):
         sprite = somebody(rng, store)
@@ -161,7 +161,7 @@ def scene(
         across = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(min(largest, 0.95 * height)))))
         scale = across / (own[2] - own[0])
         turn = rng.normal(0, 0.25) if rng.random() < 0.7 else rng.uniform(-0.9, 0.9)
-        reach = 0.4 * across
+        reach = (0.15 if rng.random() < 0.2 else 0.4) * across  # some are cut by the picture's edge
         place = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
         matrix = stretched(rng, turned_scaled(scale, turn, (own[:2] + own[2:]) / 2, place), (own[:2] + own[2:]) / 2)
         points = sprite.points @ matrix[:, :2].T + matrix[:, 2]
@@ -194,11 +194,14 @@ def crop(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
     """Draw a (side, side, 3) crop as the tracker makes it; its (68, 3) points in 0..1 and seen, and 1 for a face.
 
-    One of eight has no face in it, or one far from where it should be.
+    One of three has no face in it, or one far from where it should be.
     """
     picture = _ground(rng, grounds, side)
-    if rng.random() < 0.125:
-        if rng.random() < 0.6:
+    if rng.random() < 1 / 3:
+        kind = rng.random()
+        if kind < 0.15:
+            _put_astray(rng, picture, store)
+        elif kind < 0.6:
             (_put_torn if rng.random() < 0.5 else _put_blank)(rng, picture, store)
         return _taken(rng, picture), np.zeros((68, 3), np.float32), 0.0
     sprite = somebody(rng, store)
@@ -208,15 +211,30 @@ def crop(
     if rng.random() < 0.15:
         _hide(rng, picture, face_box(points))
     target = np.concatenate([(points + 0.5) / side, sprite.seen[:, None]], axis=1)
-    return _taken(rng, picture), target.astype(np.float32), 1.0
+    for _ in range(_TRIES):  # what nobody can make out must not be called a face
+        taken = _taken(rng, picture)
+        if _readable(taken):
+            break
+    return taken, target.astype(np.float32), 1.0
+
+
+_TRIES = 4
+_READABLE = 7.0
+"""Least deviation of grey values within the middle of a crop of a face, once noise is blurred away."""
+
+
+def _readable(taken: NDArray[np.uint8]) -> bool:
+    quarter = taken.shape[0] // 4
+    grey = cv2.cvtColor(taken[quarter:-quarter, quarter:-quarter], cv2.COLOR_RGB2GRAY)
+    return float(cv2.GaussianBlur(grey, (0, 0), 2.5).std()) > _READABLE
 
 
 def _taken(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Spoil a crop as a camera does; often one for which the face is small, so that the crop enlarges it."""
-    if rng.random() < 0.75:
+    if rng.random() < 0.65:
         return spoil(rng, picture)
     side = picture.shape[0]
-    seen = max(12, round(side * float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))))
+    seen = round(side * float(np.exp(rng.uniform(np.log(0.18), np.log(0.8)))))
     small = np.asarray(cv2.resize(picture, (seen, seen), interpolation=cv2.INTER_AREA), np.float32)
     how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(spoil(rng, small), (side, side), interpolation=how), np.uint8)
@@ -249,13 +267,28 @@ def loosened(
 
 def _ground(rng: np.random.Generator, grounds: list[NDArray[np.float32]], side: int) -> NDArray[np.float32]:
     ground = grounds[int(rng.integers(len(grounds)))]
-    y, x = (int(rng.integers(0, n - side + 1)) for n in ground.shape[:2])
-    return np.array(ground[y : y + side, x : x + side], np.float32)
+    part = int(rng.uniform(0.4 * side, min(ground.shape[:2])))
+    y, x = (int(rng.integers(0, n - part + 1)) for n in ground.shape[:2])
+    how = cv2.INTER_AREA if part > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(ground[y : y + part, x : x + part], (side, side), interpolation=how), np.float32)
 
 
 def _covers(box: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     common = np.prod(np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None))
     return bool(common > 0.15 * min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2])))
+
+
+def _put_astray(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
+    """Put a face beside where the crop's should be, or far too large or small for it."""
+    sprite, side = somebody(rng, store), picture.shape[0]
+    matrix = crop_from(sprite.points, side)
+    if rng.random() < 0.5:
+        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 0.9) * side
+        matrix[:, 2] += away * np.array([np.cos(angle), np.sin(angle)])
+    else:
+        growth = float(rng.choice([-1, 1]) * rng.uniform(0.9, 1.5))
+        matrix = compose(turned_scaled(np.exp(growth), 0.0, *[np.full(2, side / 2)] * 2), matrix)
+    put(picture, sprite, matrix)
 
 
 def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
