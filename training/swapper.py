@@ -195,7 +195,7 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     # How bright a face is says little of how bright the light is. The blender matches levels; a network that is blamed
     # for what it cannot know learns nothing else.
     picture = picture * ((wanted + 0.02) / (level + 0.02))
-    # Hands are drawn before far more mouths than there are in life: a hole where nothing covers a mouth counts for more.
+    # Hands cover more drawn mouths than living ones: a hole where nothing covers a mouth counts for more.
     kept = 1 + 3 * weight * shown
     weight = (0.05 + shown) * (1 + 2 * weight)
     weight = weight / weight.mean((1, 2, 3), keepdim=True)
