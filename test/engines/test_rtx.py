@@ -31,6 +31,7 @@ from facefusion_ros.engines.quantisation import to_int8
 from facefusion_ros.engines.statistics import give_statistics, take_statistics
 from facefusion_ros.models.entry import Role
 from facefusion_ros.models.families import catalogue
+from facefusion_ros.models.store import WEIGHTS
 from facefusion_ros.models.tiny import family_names, write_tiny
 
 pytestmark = pytest.mark.rtx
@@ -109,6 +110,7 @@ LARGER = {
     'restorer_whole': lambda _: give_statistics(restorer().model()),
     'restorer_detail': lambda _: take_statistics(restorer().model(128, 64, 2)),
     'yunet': lambda _: yunet(),
+    **{f'shipped_{file.stem}': lambda _, file=file: onnx.load(file) for file in sorted(WEIGHTS.glob('*.onnx'))},
 }
 """Each takes a folder for a file."""
 
@@ -214,7 +216,7 @@ def test_larger_networks(network, precision, build, tmp_path):
     found = build(model)
     check(model, found)
     products = [made for made in found['tensors'].values() if made[1] in {'CONVOLUTION', 'MATRIX_MULTIPLY'}]
-    kinds = {'HALF': precision == 'fp16', 'FLOAT': precision == 'fp32' or 'restorer' in network}
+    kinds = {'HALF': precision == 'fp16', 'FLOAT': precision == 'fp32' or network.startswith('restorer')}
     # The look-up of codes stays float32 in every precision.
     assert {kind for kind, _, _ in products} == {kind for kind, there in kinds.items() if there}
 
