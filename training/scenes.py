@@ -292,14 +292,19 @@ def _put_astray(rng: np.random.Generator, picture: NDArray[np.float32], store: S
 
 
 def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
-    """Put the parts of a head in the wrong order: skin and hair are no face."""
+    """Put the parts of a head in the wrong order: skin and hair are no face.
+
+    The cuts go through the middle of the face: a part that shows all of it would be one.
+    """
     sprite = store[int(rng.integers(len(store)))]
-    rgba = sprite.rgba.copy()
-    part = SIDE // 3
-    order = rng.permutation(9) if rng.random() < 0.6 else rng.integers(0, 9, 9)
+    part = SIDE // 4
+    right, down = np.rint(SIDE / 2 - five(sprite.points).mean(axis=0)).astype(int)
+    whole = np.roll(sprite.rgba, (down, right), (0, 1))
+    rgba = whole.copy()
+    order = rng.permutation(16) if rng.random() < 0.6 else rng.integers(0, 16, 16)
     for to, of in enumerate(order):
-        (a, b), (c, d) = (np.array(divmod(int(n), 3)) * part for n in (to, of))
-        rgba[a : a + part, b : b + part] = sprite.rgba[c : c + part, d : d + part]
+        (a, b), (c, d) = (np.array(divmod(int(n), 4)) * part for n in (to, of))
+        rgba[a : a + part, b : b + part] = whole[c : c + part, d : d + part]
     height, width = picture.shape[:2]
     across = rng.uniform(20, 0.6 * height)
     place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
