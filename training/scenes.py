@@ -291,12 +291,11 @@ def _put_astray(rng: np.random.Generator, picture: NDArray[np.float32], store: S
     put(picture, sprite, matrix)
 
 
-def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
+def torn(rng: np.random.Generator, sprite: Sprite) -> Sprite:
     """Put the parts of a head in the wrong order: skin and hair are no face.
 
     The cuts go through the middle of the face: a part that shows all of it would be one.
     """
-    sprite = store[int(rng.integers(len(store)))]
     part = SIDE // 4
     right, down = np.rint(SIDE / 2 - five(sprite.points).mean(axis=0)).astype(int)
     whole = np.roll(sprite.rgba, (down, right), (0, 1))
@@ -305,11 +304,15 @@ def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: Spr
     for to, of in enumerate(order):
         (a, b), (c, d) = (np.array(divmod(int(n), 4)) * part for n in (to, of))
         rgba[a : a + part, b : b + part] = whole[c : c + part, d : d + part]
+    return Sprite(rgba, sprite.points, sprite.seen)
+
+
+def _put_torn(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:
+    sprite = torn(rng, store[int(rng.integers(len(store)))])
     height, width = picture.shape[:2]
     across = rng.uniform(20, 0.6 * height)
     place = np.array([rng.uniform(0, width), rng.uniform(0, height)])
-    matrix = turned_scaled(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place)
-    put(picture, Sprite(rgba, sprite.points, sprite.seen), matrix)
+    put(picture, sprite, turned_scaled(across / SIDE, rng.normal(0, 0.6), np.array([SIDE / 2] * 2), place))
 
 
 def _put_blank(rng: np.random.Generator, picture: NDArray[np.float32], store: SpriteStore) -> None:

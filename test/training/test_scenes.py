@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from facefusion_ros.faces.alignment import similarity
 from training import sprites
 from training.clutter import clutter, degraded, spoil
-from training.scenes import TEMPLATE, crop, crop_from, face_box, mirrored_faces, put, scene, turned_scaled
+from training.scenes import TEMPLATE, crop, crop_from, face_box, mirrored_faces, put, scene, torn, turned_scaled
 from training.sprites import FLIPPED, SIDE, Sprite, SpriteStore, draw_shard, five
 
 
@@ -124,6 +124,19 @@ def test_crops_hold_a_face_or_say_that_they_do_not(store):
         else:
             assert not points.any()
     assert 18 < faces < 36
+
+
+def test_a_torn_head_shows_no_whole_face():
+    """Whatever lies around the middle of the landmarks ends up in pieces."""
+    middle = np.array([SIDE / 2 + 13.0, SIDE / 2 - 21.0])
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    disc = (x - middle[0]) ** 2 + (y - middle[1]) ** 2 < 30.0**2
+    head = Sprite(np.repeat(disc[..., None] * np.uint8(255), 4, 2), np.repeat(middle[None], 68, 0), np.ones(68, bool))
+    whole = 0
+    for seed in range(40):
+        _, _, told, _ = cv2.connectedComponentsWithStats(torn(np.random.default_rng(seed), head).rgba[..., 3])
+        whole += told[1:, cv2.CC_STAT_AREA].max(initial=0) > 0.8 * disc.sum()
+    assert whole < 3
 
 
 def test_clutter_is_drawn_by_its_seed_and_has_detail_of_all_sizes():
