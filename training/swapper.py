@@ -195,8 +195,9 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     # How bright a face is says little of how bright the light is. The blender matches levels; a network that is blamed
     # for what it cannot know learns nothing else.
     picture = picture * ((wanted + 0.02) / (level + 0.02))
-    # Hands cover more drawn mouths than living ones: a hole where nothing covers a mouth counts for more.
-    kept = 1 + 3 * weight * shown
+    # Hands cover more drawn faces than living ones: a hole far from any edge counts for more.
+    far = -functional.max_pool2d(functional.max_pool2d(-shown, 4), 5, 1, 2)
+    kept = 1 + 4 * functional.interpolate(far, scale_factor=4.0, mode='nearest')
     weight = (0.05 + shown) * (1 + 2 * weight)
     weight = weight / weight.mean((1, 2, 3), keepdim=True)
     left, bottom, right, top = BOX_MM
