@@ -1,7 +1,8 @@
 """How much evidence makes a face: what is found and what is wrongly found, by the least evidence that is asked for.
 
-On drawn scenes that no training saw, and on photographs without a face that come with scikit-image; the photographs by
-which the detector is judged (facefusion_ros/app/bench/photographs.py) have no part in it.
+On drawn scenes that no training saw, and on photographs without a person: those that come with scikit-image, or a
+folder of others. The photographs by which the detector is judged (facefusion_ros/app/bench/photographs.py) have no part
+in it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ OTHERS = ('coffee', 'chelsea', 'rocket', 'coins', 'brick', 'grass', 'gravel', 'p
 """Photographs and drawings of scikit-image without a person's face."""
 
 
-def others() -> Iterator[NDArray[np.uint8]]:
-    """Draw (H, W, 3) BGR parts of pictures without a face, each whole and in quarters."""
+def others(folder: Path | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Read the (H, W, 3) BGR pictures of a folder, or scikit-image's, each whole and in quarters."""
+    if folder is not None:
+        yield from (np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR), np.uint8) for file in sorted(folder.iterdir()))
+        return
     from skimage import data  # noqa: PLC0415 - not needed elsewhere
 
     for name in OTHERS:
@@ -64,7 +68,7 @@ def scenes(heads: Path, count: int) -> Iterator[tuple[NDArray[np.uint8], list[ND
         yield np.ascontiguousarray(spoil(rng, picture)[..., ::-1]), [five(face.points) for face in placed], asked
 
 
-def measure(detector: TwoStageDetector, heads: Path, count: int) -> list[dict[str, float]]:
+def measure(detector: TwoStageDetector, heads: Path, count: int, folder: Path | None = None) -> list[dict[str, float]]:
     """Return recall and false finds in drawn scenes, and false finds in other pictures, for each least evidence."""
     right: list[float] = []
     wrong: list[float] = []
@@ -80,7 +84,7 @@ def measure(detector: TwoStageDetector, heads: Path, count: int) -> list[dict[st
             else:
                 best[at] = max(best[at], evidence)
         right += best[:asked]
-    for picture in others():
+    for picture in others(folder):
         pictures += 1
         elsewhere += [evidence for _, evidence in _finds(detector, picture)]
     return [
@@ -113,6 +117,7 @@ def main() -> None:
     parser.add_argument('--detector', type=Path, required=True)
     parser.add_argument('--landmarks', type=Path, required=True)
     parser.add_argument('--scenes', type=int, default=300)
+    parser.add_argument('--others', type=Path, help='folder of pictures without a person, instead of scikit-image')
     options = parser.parse_args()
     cv2.setNumThreads(1)
     first, second = (catalogue().family(name) for name in ('yolov4_tiny_points', 'landmarks_68'))
@@ -121,7 +126,7 @@ def main() -> None:
         LandmarkNetwork(OrtEngine(options.landmarks), second),
         TwoStageSettings(evidence=LEAST),
     )
-    for row in measure(detector, options.heads, options.scenes):
+    for row in measure(detector, options.heads, options.scenes, options.others):
         print(json.dumps(row), flush=True)
 
 

@@ -108,7 +108,7 @@ def somebody(rng: np.random.Generator, store: SpriteStore) -> Sprite:
     table = np.clip(np.rint(255 * curves), 0, 255).astype(np.uint8)[None]
     toned = cv2.LUT(np.clip(colour, 0, 255).astype(np.uint8), table)
     changed = Sprite(np.dstack([toned, sprite.rgba[..., 3]]), sprite.points, sprite.seen)
-    return framed(rng, changed) if rng.random() < 0.12 else changed
+    return framed(rng, changed) if rng.random() < 0.2 else changed
 
 
 def framed(rng: np.random.Generator, sprite: Sprite) -> Sprite:
