@@ -65,6 +65,12 @@ class Pair:
         mean = np.average(self.personas[0][..., ::-1].reshape(-1, 3), axis=0, weights=self.masks[0].ravel() + 1e-3)
         return np.asarray(np.clip(mean.mean() / np.maximum(mean, 1.0), 0.5, 2.0), np.float32)
 
+    @property
+    def covered(self) -> bool:
+        """Whether something is before a corner of the mouth."""
+        columns, rows = np.clip(np.rint(self.five[3:]).astype(int), 0, SIDE - 1).T
+        return bool(self.masks[0][rows, columns].min() < 128)
+
     def unfolded(self, which: int, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
         """(CROP, CROP, 4) float32 of a persona under a map of ``crop_map``: ``places``, and how much is skin and eye.
 

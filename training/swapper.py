@@ -41,8 +41,9 @@ FLAT = (1.04, 127.3, 119.6)
 """mm per pixel of the crop, and the column and row of the unfolded head's middle: the best for all faces."""
 _STEP_MM = 20.0
 """By which a value of 1 of the network moves a place."""
-_FRINGES, _UNEVEN = 0.45, 0.5
-"""How often."""
+_FRINGES, _UNEVEN, _SPARED = 0.45, 0.5, 0.8
+"""How often a fringe is drawn, skin is uneven, and a covered mouth gives way to another face: hands cover more drawn
+mouths than living ones, and a network that expects them takes a smile's folds for fingers."""
 _DIM = 5.0
 """No gleam at first: that of a logit of -5."""
 
@@ -195,7 +196,7 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     # How bright a face is says little of how bright the light is. The blender matches levels; a network that is blamed
     # for what it cannot know learns nothing else.
     picture = picture * ((wanted + 0.02) / (level + 0.02))
-    # Hands cover more drawn faces than living ones: a hole far from any edge counts for more.
+    # A hole far from any edge counts for more.
     far = -functional.max_pool2d(functional.max_pool2d(-shown, 4), 5, 1, 2)
     kept = 1 + 4 * functional.interpolate(far, scale_factor=4.0, mode='nearest')
     weight = (0.05 + shown) * (1 + 2 * weight)
@@ -227,6 +228,8 @@ def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
     for number in range(count):
         rng = np.random.default_rng([seed, index, number])
         pair = store[int(rng.integers(len(store)))]
+        if pair.covered and rng.random() < _SPARED:
+            pair = store[int(rng.integers(len(store)))]
         which = int(rng.integers(len(PERSONAS)))
         personas[number, which] = 1
         matrix = crop_map(pair.five, rng)
@@ -237,7 +240,7 @@ def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
         face, persona = both[:, :CROP], both[:, CROP:]
         face, shown = _uneven(rng, face), cropped(pair.masks[which], matrix)
         if rng.random() < _FRINGES:
-            hair, cover = fringe(rng, marks[:2], CROP, float(face.mean()))
+            hair, cover = fringe(rng, marks[:2], face)
             face, persona = (picture + cover[..., None] * (hair - picture) for picture in (face, persona))
             shown = shown * (1 - cover)
         place = np.zeros((CROP, CROP), np.float32)

@@ -5,10 +5,14 @@ from training.fringe import fringe
 EYES = np.array([[98.0, 118.0], [158.0, 118.0]])
 
 
+def of(level):
+    return np.full((256, 256, 3), level, np.float32)
+
+
 def test_a_fringe_covers_the_forehead_or_the_sides_and_never_the_mouth():
     covers = []
     for seed in range(40):
-        colour, cover = fringe(np.random.default_rng(seed), EYES, 256, 100.0)
+        colour, cover = fringe(np.random.default_rng(seed), EYES, of(100.0))
         assert colour.shape == (256, 256, 3)
         assert colour.min() >= 0
         assert colour.max() <= 255
@@ -21,5 +25,13 @@ def test_a_fringe_covers_the_forehead_or_the_sides_and_never_the_mouth():
 
 
 def test_hair_is_as_bright_as_the_picture():
-    dark, bright = (fringe(np.random.default_rng(1), EYES, 256, level)[0].mean() for level in (30.0, 90.0))
+    dark, bright = (fringe(np.random.default_rng(1), EYES, of(level))[0].mean() for level in (30.0, 90.0))
     assert bright > 2 * dark
+
+
+def test_hair_is_not_of_the_colour_of_the_skin():
+    skin = np.array([188.0, 150.0, 110.0], np.float32)
+    for seed in range(40):
+        colour, cover = fringe(np.random.default_rng(seed), EYES, np.broadcast_to(skin, (256, 256, 3)))
+        hair = np.median(colour[cover > 0.5].reshape(-1, 3), axis=0)
+        assert np.abs(hair - skin).max() > 25

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -78,3 +80,12 @@ def test_each_place_of_a_face_is_known_on_the_unfolded_head(store):
         ratio = seen[..., 2] / (seen[..., 1] + 1)  # gold is red beside jade
         assert ratio[on > 0.9].mean() > 1.15 * ratio[skin & (on == 0)].mean()
     assert looked_at
+
+
+def test_a_hand_before_the_mouth_is_told(store):
+    pair = store[0]
+    columns, rows = np.rint(pair.five[3:]).astype(int).T
+    for shown in (255, 0):
+        masks = pair.masks.copy()
+        masks[:, rows, columns] = shown
+        assert replace(pair, masks=masks).covered == (shown == 0)
