@@ -67,8 +67,11 @@ class Pair:
 
     @property
     def covered(self) -> bool:
-        """Whether something is before a corner of the mouth."""
-        columns, rows = np.clip(np.rint(self.five[3:]).astype(int), 0, SIDE - 1).T
+        """Whether something is before the mouth, its corners or what is beside and below them."""
+        nose, mouth = self.five[2], self.five[3:].mean(axis=0)
+        below = 0.5 * (mouth - nose)
+        at = np.concatenate([self.five[3:], self.five[3:] + below, [mouth + below]])
+        columns, rows = np.clip(np.rint(at).astype(int), 0, SIDE - 1).T
         return bool(self.masks[0][rows, columns].min() < 128)
 
     def unfolded(self, which: int, matrix: NDArray[np.float64]) -> NDArray[np.float32]:

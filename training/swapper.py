@@ -268,7 +268,27 @@ def _uneven(rng: np.random.Generator, face: NDArray[np.float32]) -> NDArray[np.f
     if rng.random() < _UNEVEN:
         side, depth = int(rng.integers(3, 24)), float(np.exp(rng.uniform(-0.5, 0.5)))
         face = np.asarray(cv2.addWeighted(face, depth, cv2.blur(face, (side, side)), 1 - depth, 0), np.float32)
+    if rng.random() < _UNEVEN:
+        face = face * np.exp(-_creases(rng))[..., None]
     return np.clip(face, 0, 255)
+
+
+def _creases(rng: np.random.Generator) -> NDArray[np.float32]:
+    """(CROP, CROP) logarithm of the light that some folds take: dark lines, and skin that rises on one side of each."""
+    taken = np.zeros((CROP, CROP), np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        along = np.linspace(0, 1, 16)[:, None]
+        start, middle, end = rng.uniform(0.2, 0.85, (3, 2)) * CROP
+        line = (1 - along) ** 2 * start + 2 * along * (1 - along) * middle + along**2 * end
+        drawn_line = np.zeros((CROP, CROP), np.float32)
+        cv2.polylines(drawn_line, [np.rint(line).astype(np.int32)], isClosed=False, color=1.0, thickness=2)
+        reach = float(rng.uniform(0.8, 3.0))
+        narrow, broad = (cv2.GaussianBlur(drawn_line, (0, 0), sigma) for sigma in (reach, 4 * reach))
+        shift = np.array([[1, 0, rng.normal(0, 3 * reach)], [0, 1, rng.normal(0, 3 * reach)]])
+        broad = cv2.warpAffine(broad, shift, (CROP, CROP))
+        fold = narrow / max(float(narrow.max()), 1e-6) - rng.uniform(0, 0.6) * broad / max(float(broad.max()), 1e-6)
+        taken += np.float32(rng.uniform(0.05, 0.5)) * fold
+    return taken
 
 
 def main() -> None:
