@@ -37,9 +37,9 @@ class TwoStageSettings:
     """Crops of a new face: the second one is aligned by what was seen in the first."""
     first_chance: float = 0.2
     """Least chance of a face in any crop but the last."""
-    evidence: float = 2.5
-    """Least sum of the log odds of the detector's score and of the chance of a face in the last crop."""
-    kept_chance: float = 0.95
+    evidence: float = 1.5
+    """Least sum of the log odds of the detector's score and of the mean over all crops of those of a face in it."""
+    kept_chance: float = 0.9
     """Least chance of a face where one is known to be."""
     sure_score: float = 0.8
     """A face with this score is there, as far as one picture tells; 0.5 is that of the least evidence."""
@@ -96,10 +96,10 @@ class TwoStageDetector:
                 seen = self._look(pixels, face, [*[settings.first_chance] * (settings.looks - 1), 0.0])
                 if seen is None:
                     continue
-                # Two witnesses who do not know of each other: their odds multiply.
+                # Two witnesses who do not know of each other: their odds multiply. Looks of one network do know.
                 evidence = _log_odds(face.score) + _log_odds(seen.score) - settings.evidence
                 if evidence >= 0:
-                    found.append(replace(seen, score=1.0 / (1.0 + math.exp(-evidence))))
+                    found.append(replace(seen, score=_chance(evidence)))
         return distinct(found)
 
     def again(self, pixels: NDArray[np.uint8], face: Face) -> Face | None:
@@ -111,17 +111,23 @@ class TwoStageDetector:
         return None if seen is None else self._landmarks.refine(pixels, seen)
 
     def _look(self, pixels: NDArray[np.uint8], face: Face, least: Sequence[float]) -> Face | None:
-        """Look as often as there are least chances; return the face as seen last, and the chance that it is one."""
+        """Look as often as there are least chances; return the face as seen last, and the chance by all looks."""
+        odds = 0.0
         for least_chance in least:
             try:
                 points, chance = self._landmarks.points(pixels, face)
                 landmarks = five(points).astype(np.float32)
-                face = replace(face, box=box_around(landmarks), score=chance, landmarks=landmarks)
+                face = replace(face, box=box_around(landmarks), landmarks=landmarks)
             except ValueError:  # landmarks that are those of no face
                 return None
             if chance < least_chance:
                 return None
-        return face
+            odds += _log_odds(chance) / len(least)
+        return replace(face, score=_chance(odds))
+
+
+def _chance(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-log_odds))
 
 
 def _log_odds(chance: float) -> float:

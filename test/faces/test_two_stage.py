@@ -71,9 +71,9 @@ def test_a_rough_proposal_becomes_a_face_with_its_landmarks():
     # The second crop was aligned by what was seen in the first.
     np.testing.assert_allclose(face.landmarks, FIRST, atol=0.3)
     assert face.box == pytest.approx(box_around(face.landmarks), abs=1e-3)
-    # Their odds multiply, and the score of the least evidence is 0.5.
-    chance = 0.9999 - (2 / 60) ** 2
-    odds = 0.4 / 0.6 * chance / (1 - chance) / math.exp(TwoStageSettings().evidence)
+    # Their odds multiply, those of the looks averaged, and the score of the least evidence is 0.5.
+    looks = [0.9999 - (apart / 60) ** 2 for apart in (20, 2)]
+    odds = 0.4 / 0.6 * math.sqrt(math.prod(p / (1 - p) for p in looks)) / math.exp(TwoStageSettings().evidence)
     assert face.score == pytest.approx(odds / (1 + odds), abs=0.01)
     (once,) = TwoStageDetector(
         Proposes(face_at(FIRST + 20, 0.4)), Knows(FIRST), TwoStageSettings(looks=1, evidence=0.0)
