@@ -76,9 +76,4 @@ def test_the_detector_that_ships_finds_what_its_card_says():
         found, taken = score_crops(detector.detect)
     finally:
         detector.close()
-    assert portrait.recall >= 0.93
-    assert portrait.false_per_picture <= 0.02
-    assert portrait.landmark_error_mean <= GOALS.landmark_error_mean
-    assert found >= GOALS.small_faces_found
-    assert taken <= GOALS.other_pictures_taken_for_one
-    assert not GOALS.met(portrait, found, taken), 'it is better than its card says: write the new figures there'
+    assert GOALS.met(portrait, found, taken), (portrait, found, taken)
