@@ -41,7 +41,7 @@ FLAT = (1.04, 127.3, 119.6)
 """mm per pixel of the crop, and the column and row of the unfolded head's middle: the best for all faces."""
 _STEP_MM = 20.0
 """By which a value of 1 of the network moves a place."""
-_FRINGES, _UNEVEN, _SPARED = 0.45, 0.5, 0.8
+_FRINGES, _UNEVEN, _SPARED = 0.45, 0.6, 0.8
 """How often a fringe is drawn, skin is uneven, and a covered mouth gives way to another face: hands cover more drawn
 mouths than living ones, and a network that expects them takes a smile's folds for fingers."""
 _DIM = 5.0
@@ -198,7 +198,7 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     picture = picture * ((wanted + 0.02) / (level + 0.02))
     # A hole far from any edge counts for more.
     far = -functional.max_pool2d(functional.max_pool2d(-shown, 4), 5, 1, 2)
-    kept = 1 + 4 * functional.interpolate(far, scale_factor=4.0, mode='nearest')
+    kept = 1 + 8 * functional.interpolate(far, scale_factor=4.0, mode='nearest')
     weight = (0.05 + shown) * (1 + 2 * weight)
     weight = weight / weight.mean((1, 2, 3), keepdim=True)
     left, bottom, right, top = BOX_MM
@@ -274,7 +274,7 @@ def _uneven(rng: np.random.Generator, face: NDArray[np.float32]) -> NDArray[np.f
 
 
 def _creases(rng: np.random.Generator) -> NDArray[np.float32]:
-    """(CROP, CROP) logarithm of the light that some folds take: dark lines, and skin that rises on one side of each."""
+    """(CROP, CROP) logarithm of the light that some folds take: dark lines, skin that rises beside them, and bulges."""
     taken = np.zeros((CROP, CROP), np.float32)
     for _ in range(int(rng.integers(1, 5))):
         along = np.linspace(0, 1, 16)[:, None]
@@ -288,6 +288,11 @@ def _creases(rng: np.random.Generator) -> NDArray[np.float32]:
         broad = cv2.warpAffine(broad, shift, (CROP, CROP))
         fold = narrow / max(float(narrow.max()), 1e-6) - rng.uniform(0, 0.6) * broad / max(float(broad.max()), 1e-6)
         taken += np.float32(rng.uniform(0.05, 0.5)) * fold
+        bulge = np.zeros((CROP, CROP), np.float32)
+        centre, axes = rng.uniform(0.2, 0.85, 2) * CROP, rng.uniform(0.03, 0.14, 2) * CROP
+        turn = float(rng.uniform(0, 180))
+        cv2.ellipse(bulge, (int(centre[0]), int(centre[1])), (int(axes[0]), int(axes[1])), turn, 0, 360, 1.0, -1)
+        taken += np.float32(rng.normal(0, 0.15)) * cv2.GaussianBlur(bulge, (0, 0), reach)
     return taken
 
 
