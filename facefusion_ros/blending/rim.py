@@ -26,6 +26,8 @@ _WHITE, _BEYOND_WHITE = 253.0, np.float32(1.12)
 _LEVEL, _SUM = LUMA[None], np.ones((1, 3))
 _SKIN_LEVEL, _SKIN_TINT = 0.5, 0.16
 """Differences from the face's mean, logarithms of level and of tint, beyond which it is rather hair than skin."""
+_PAINT = 1.6
+"""As many times further from the persona's own mean is what is painted on it, such as brows and gold."""
 _AT_LARGE = (0.22, 0.62)
 """From the edge inwards as far as it is followed wholly, and as far as at all; fractions of the way to the middle."""
 _SEAM_PX, _AT_SMALL = 10.0, (0.15, 0.30)
@@ -67,12 +69,13 @@ def follow_skin(
     white = cv2.inRange(original, (_WHITE,) * 3, (255.0,) * 3)
     if white.any():
         original = np.where(white[..., None] > 0, original * _BEYOND_WHITE, original)
-    likeness = _three(_likeness(original, mean) * pair.used)
-    original = original * likeness
+    like = _likeness(original, mean) * pair.used
+    likeness = _three(like)
+    own_mean = np.array(cv2.sumElems(persona * likeness)[:3]) / max(cv2.sumElems(like)[0], 1e-6)
 
     wanted, own = (
         cv2.GaussianBlur(reduced(picture, _LARGE), (0, 0), _LARGE_BLUR) + _LEAST
-        for picture in (original, persona * likeness)
+        for picture in (original * likeness, persona * likeness)
     )
     along = reduced(likeness * at_large, _LARGE)
     foreign = np.array(cv2.sumElems(cv2.log(wanted / own) * along)[:3]) / max(cv2.sumElems(along)[0], 1e-6)
@@ -80,7 +83,9 @@ def follow_skin(
     share = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 6)
     found = cv2.resize(_ratio(wanted, own, share), (SAMPLES, SAMPLES), interpolation=cv2.INTER_LINEAR) * at_large
 
-    wanted = _mean(original)
+    # What is painted on the persona meets the skin as what it is: the pixels beside it say what is to be followed.
+    likeness *= _three(_likeness(persona, own_mean + FLOOR, _PAINT))
+    wanted = _mean(original * likeness)
     for _ in range(_ROUNDS):
         own = _mean(_brightened(persona, found) * likeness)
         found += _ratio(wanted, own, share) * at_small
@@ -95,12 +100,12 @@ def _fading(depth: Floats, begin: float, end: float) -> Floats:
     return share
 
 
-def _likeness(original: Floats, mean: NDArray[np.float64]) -> Floats:
+def _likeness(original: Floats, mean: NDArray[np.float64], spread: float = 1.0) -> Floats:
     """(n, n): how much a picture (n, n, 3) looks like the skin whose mean, (3,), is given, 0 to 1."""
     log_mean = np.log(mean)
     logarithms = cv2.log(original + np.float32(FLOOR))
-    level = _LEVEL / _SKIN_LEVEL
-    tint = (np.eye(3) - _LEVEL) / _SKIN_TINT
+    level = _LEVEL / (_SKIN_LEVEL * spread)
+    tint = (np.eye(3) - _LEVEL) / (_SKIN_TINT * spread)
     away = cv2.transform(logarithms, np.column_stack((tint, -tint @ log_mean)))
     far: Floats = cv2.transform(away * away, _SUM)  # type: ignore[assignment]
     away = cv2.transform(logarithms, np.column_stack((level, -level @ log_mean)))
