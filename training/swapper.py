@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from facefusion_ros.engines.quantisation import KEEPS_FLOAT
 from training.clutter import fractal, spoil_detail, spoil_light
 from training.export import export
 from training.fringe import fringe
@@ -46,6 +47,21 @@ _FRINGES, _UNEVEN, _SPARED = 0.45, 0.6, 0.8
 mouths than living ones, and a network that expects them takes a smile's folds for fingers."""
 _DIM = 5.0
 """No gleam at first: that of a logit of -5."""
+
+
+KEPT_FLOAT = ' '.join(
+    [
+        '/stem/stem.0/Conv',
+        *(f'/down_{at}/down_{at}.0/down_{at}.0.0/Conv' for at in (4, 8)),
+        *(f'/down_{at}/down_{at}.1/{part}/Conv' for at in (4, 8) for part in ('first/first.0', 'second')),
+        *(
+            f'/up_{at}/{part}/Conv'
+            for at in (8, 4, 2)
+            for part in ('narrow', 'refined/first/first.0', 'refined/second')
+        ),
+    ]
+)
+"""Convolutions that stay float in eight bits: with them in eight bits the paint lies beside its place."""
 
 
 class Parts(NamedTuple):
@@ -303,7 +319,7 @@ def main() -> None:
     swapper = Swapper()
     net = train(swapper, make, partial(loss_of, swapper), settings_of(options, rate=4e-4))
     example = (torch.zeros(1, 3, CROP, CROP), torch.zeros(1, len(PERSONAS)))
-    told = {'personas': ','.join(PERSONAS)}
+    told = {'personas': ','.join(PERSONAS), KEEPS_FLOAT: KEPT_FLOAT}
     file = options.out / 'persona_swapper.onnx'
     export(net, example, file, ['picture', 'persona'], ['swapped', 'mask'], told, OPSET)
 
