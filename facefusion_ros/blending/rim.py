@@ -101,7 +101,10 @@ def _fading(depth: Floats, begin: float, end: float) -> Floats:
 
 
 def _likeness(original: Floats, mean: NDArray[np.float64], spread: float = 1.0) -> Floats:
-    """(n, n): how much a picture (n, n, 3) looks like the skin whose mean, (3,), is given, 0 to 1."""
+    """(n, n): how much a picture (n, n, 3) looks like the skin whose mean, (3,), is given, 0 to 1.
+
+    ``spread``: how many times further from the mean than skin of the usual unevenness it may be.
+    """
     log_mean = np.log(mean)
     logarithms = cv2.log(original + np.float32(FLOOR))
     level = _LEVEL / (_SKIN_LEVEL * spread)
