@@ -11,7 +11,9 @@ def test_faces_from_the_whole_folder_are_written_degraded(tmp_path):
         (9, 1 + len(PERSONAS), SIDE, SIDE, 3), 20 * np.arange(9, dtype=np.uint8)[:, None, None, None, None]
     )
     masks = np.zeros((9, len(PERSONAS), SIDE, SIDE), np.uint8)
-    keep(tmp_path / '.', 0, five=np.zeros((9, 5, 2), np.float32), masks=masks, pictures=pictures)
+    places = np.zeros((*masks.shape, 2), np.float16)
+    five = np.zeros((9, 5, 2), np.float32)
+    keep(tmp_path / '.', 0, five=five, masks=masks, places=places, kinds=masks, pictures=pictures)
     write(tmp_path, tmp_path / 'out', 3)
     files = sorted((tmp_path / 'out').iterdir())
     assert [file.name for file in files] == ['00000.png', '00004.png', '00008.png']
