@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import cv2
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from facefusion_ros.ros.stage import StageNode
 
-JOIN_S = 4.0
+JOIN_S = 10.0
+"""For which all threads together are waited for: a network may be at work, and must not be taken away under it."""
 LOOK_S = 0.2
 
 
@@ -44,12 +46,16 @@ class Spinner(threading.Thread):
         finally:
             self._executor.shutdown()
 
-    def end(self) -> None:
-        """Ask for the end and wait for it, but not for ever."""
+    def ask(self) -> None:
+        """Ask for the end."""
         self._ending = True
         self._executor.create_task(lambda: None)  # wakes it
+
+    def end(self, within_s: float = JOIN_S) -> None:
+        """Ask for the end and wait for it, but not for ever."""
+        self.ask()
         if self.ident:
-            self.join(JOIN_S)
+            self.join(within_s)
 
 
 def run(*kinds: Callable[[], StageNode]) -> int:
@@ -83,7 +89,10 @@ def run(*kinds: Callable[[], StageNode]) -> int:
     except FacefusionError as error:
         print(f'facefusion_ros: {error}', file=sys.stderr)
     for spinner in spinners:
-        spinner.end()
+        spinner.ask()
+    deadline = time.monotonic() + JOIN_S
+    for spinner in spinners:
+        spinner.end(max(0.0, deadline - time.monotonic()))
     for node in nodes:
         node.stop()
         node.destroy_node()
