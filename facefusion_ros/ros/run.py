@@ -51,11 +51,11 @@ class Spinner(threading.Thread):
         self._ending = True
         self._executor.create_task(lambda: None)  # wakes it
 
-    def end(self, within_s: float = JOIN_S) -> None:
+    def end(self) -> None:
         """Ask for the end and wait for it, but not for ever."""
         self.ask()
         if self.ident:
-            self.join(within_s)
+            self.join(JOIN_S)
 
 
 def run(*kinds: Callable[[], StageNode]) -> int:
@@ -92,7 +92,7 @@ def run(*kinds: Callable[[], StageNode]) -> int:
         spinner.ask()
     deadline = time.monotonic() + JOIN_S
     for spinner in spinners:
-        spinner.end(max(0.0, deadline - time.monotonic()))
+        spinner.join(max(0.0, deadline - time.monotonic()))
     for node in nodes:
         node.stop()
         node.destroy_node()

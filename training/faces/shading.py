@@ -173,6 +173,16 @@ def _teeth(paint: Triple, u: float, v: float) -> Triple:
 
 
 @compiled
+def _shares(corner: Floats, i: int, j: int, k: int, x: int, y: int) -> Triple:
+    """Return how much of a pixel's values comes from each of the three corners of its triangle."""
+    x0, y0, x1, y1, x2, y2 = corner[i, 0], corner[i, 1], corner[j, 0], corner[j, 1], corner[k, 0], corner[k, 1]
+    one = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+    a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * one
+    b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * one
+    return a, b, 1.0 - a - b
+
+
+@compiled
 def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawings, look: Look) -> None:
     """Shade every pixel that a triangle won."""
     corner, vertex = surfaces.corner, surfaces.vertex
@@ -186,11 +196,7 @@ def shade(canvas: Canvas, surfaces: Surfaces, light: Lighting, drawings: Drawing
             if t < 0:
                 continue
             i, j, k = surfaces.triangles[t, 0], surfaces.triangles[t, 1], surfaces.triangles[t, 2]
-            x0, y0, x1, y1, x2, y2 = corner[i, 0], corner[i, 1], corner[j, 0], corner[j, 1], corner[k, 0], corner[k, 1]
-            one = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
-            a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * one
-            b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * one
-            c = 1.0 - a - b
+            a, b, c = _shares(corner, i, j, k, x, y)
             for column in range(COLUMNS):
                 at[column] = a * vertex[i, column] + b * vertex[j, column] + c * vertex[k, column]
             px, py, pz = at[POSITION], at[POSITION + 1], at[POSITION + 2]
@@ -347,11 +353,8 @@ def unfolded(front: NDArray[np.int32], surfaces: Surfaces, skin: Floats, eyes: F
             if t < 0 or (surfaces.material[t] != SKIN and surfaces.material[t] != EYE):
                 continue
             i, j, k = surfaces.triangles[t, 0], surfaces.triangles[t, 1], surfaces.triangles[t, 2]
-            x0, y0, x1, y1, x2, y2 = corner[i, 0], corner[i, 1], corner[j, 0], corner[j, 1], corner[k, 0], corner[k, 1]
-            one = 1.0 / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
-            a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * one
-            b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * one
+            a, b, c = _shares(corner, i, j, k, x, y)
             to = skin if surfaces.material[t] == SKIN else eyes
             for q in range(2):
                 of = PLANE + q
-                to[y, x, q] = a * vertex[i, of] + b * vertex[j, of] + (1.0 - a - b) * vertex[k, of]
+                to[y, x, q] = a * vertex[i, of] + b * vertex[j, of] + c * vertex[k, of]
