@@ -4,6 +4,7 @@ import itertools
 import threading
 from contextlib import ExitStack
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -17,7 +18,7 @@ from facefusion_ros.nodes.detector import Detector
 from facefusion_ros.nodes.renderer import Renderer
 from facefusion_ros.nodes.swapper import Swapper
 from facefusion_ros.ros.image import from_image
-from facefusion_ros.ros.messages import from_time, from_timing
+from facefusion_ros.ros.messages import from_face, from_time, from_timing
 
 STAGES = ['camera', 'detector', 'swapper', 'blender', 'renderer']
 SLOW_S = 0.35
@@ -63,11 +64,13 @@ def test_frames_go_the_whole_way(running):
 
 def test_the_output_is_the_camera_s_picture_but_for_the_face(running):
     before, after = running.hear(Image, 'image_raw'), running.hear(Image, 'output/image_raw')
-    records = running.hear(msg.Provenance, 'provenance')
+    records, faces = running.hear(msg.Provenance, 'provenance'), running.hear(msg.FaceArray, 'faces')
 
     def both(picture):
-        return any(one.header == picture.header for one in before.messages) and any(
-            record.header == picture.header and record.face_ids for record in records.messages
+        return (
+            any(one.header == picture.header for one in before.messages)
+            and any(found.header == picture.header for found in faces.messages)
+            and any(record.header == picture.header and record.face_ids for record in records.messages)
         )
 
     output = after.until(both)
@@ -78,8 +81,15 @@ def test_the_output_is_the_camera_s_picture_but_for_the_face(running):
     for left, top, width, height in np.array(record.regions, int).reshape(-1, 4):
         mask[top : top + height, left : left + width] = True
     assert not changed[~mask].any()
-    assert changed[mask].mean() > 0.2  # a persona fills part of its patch, by the pose
-    for heard in (before, after, records):
+    # From eye to eye and down to the mouth nothing is left of the face that was there.
+    face = from_face(next(found for found in faces.messages if found.header == output.header).faces[0])
+    left_eye, right_eye, _, left_mouth, right_mouth = face.landmarks.astype(np.int32)
+    inner = cv2.fillConvexPoly(
+        np.zeros(changed.shape, np.uint8), np.array([left_eye, right_eye, right_mouth, left_mouth]), 1
+    )
+    assert inner.sum() > 1000
+    assert changed[inner > 0].mean() > 0.95
+    for heard in (before, after, records, faces):
         running.deafen(heard)
 
 
