@@ -36,6 +36,7 @@ most of the way to the middle that is."""
 _LARGE = SAMPLES // 4
 _LARGE_BLUR, _SMALL_BLUR = 1.0, 1.0
 """Standard deviations, in samples of the smaller and of the whole picture, of the means that are compared."""
+_BRIDGE, _BRIDGE_TRUST = 3.0, 4.0
 _ROUNDS = 3
 """The means of what is uneven follow one by one: so often, and what is left is not seen."""
 _LEAST = np.float32(0.5)
@@ -81,16 +82,27 @@ def follow_skin(
     foreign = np.array(cv2.sumElems(cv2.log(wanted / own) * along)[:3]) / max(cv2.sumElems(along)[0], 1e-6)
     foreign -= foreign @ LUMA
     share = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 6)
-    found = cv2.resize(_ratio(wanted, own, share), (SAMPLES, SAMPLES), interpolation=cv2.INTER_LINEAR) * at_large
+    large = cv2.resize(_ratio(wanted, own, share), (SAMPLES, SAMPLES), interpolation=cv2.INTER_LINEAR) * at_large
 
-    # What is painted on the persona meets the skin as what it is: the pixels beside it say what is to be followed.
     likeness *= _three(_likeness(persona, own_mean + FLOOR, _PAINT))
     wanted = _mean(original * likeness)
+    small = np.zeros_like(large)
     for _ in range(_ROUNDS):
-        own = _mean(_brightened(persona, found) * likeness)
-        found += _ratio(wanted, own, share) * at_small
-    kept: Floats = np.clip(found, -MAX_LOG_RIM, MAX_LOG_RIM)
-    return kept
+        own = _mean(_brightened(persona, large + small) * likeness)
+        small += _ratio(wanted, own, share) * at_small
+    found: Floats = np.clip(large + _bridged(small, likeness), -MAX_LOG_RIM, MAX_LOG_RIM)
+    return found
+
+
+def _bridged(logarithms: Floats, likeness: Floats) -> Floats:
+    """Let what is beside say what is to be followed where nothing is like skin, as under a painted brow."""
+    trust = np.minimum(likeness * likeness * _BRIDGE_TRUST, np.float32(1.0)) + np.float32(1e-4)
+    beside: Floats = cv2.divide(
+        cv2.GaussianBlur(logarithms * trust, (0, 0), _BRIDGE), cv2.GaussianBlur(trust, (0, 0), _BRIDGE)
+    )  # type: ignore[assignment]
+    # trust of the mean about a pixel
+    bridged: Floats = beside + (logarithms - beside) * trust
+    return bridged
 
 
 def _fading(depth: Floats, begin: float, end: float) -> Floats:
