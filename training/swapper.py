@@ -7,6 +7,7 @@ size would draw as sharp (Thies et al., "Deferred neural rendering", 2019).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from training.loop import Batch
 
-_NEAR_EYES = 0.35
-"""Of an eye or the mouth, in distances of the eyes: there errors count more, since there people look."""
+_NEAR_EYES, _LOOKED_AT = 0.35, 5.0
+"""Reach of an eye or the mouth, in distances of the eyes, and how many times more errors count there: there people
+look, and a tooth is small."""
 _UNSURE = 0.2
 """Of the mask: below it there is nothing to show, and above what is left of 1 everything."""
 OPSET = 16
@@ -45,6 +47,8 @@ _STEP_MM = 20.0
 _FRINGES, _UNEVEN, _SPARED = 0.45, 0.6, 0.8
 """How often a fringe is drawn, skin is uneven, and a covered mouth gives way to another face: hands cover more drawn
 mouths than living ones, and a network that expects them takes a smile's folds for fingers."""
+_NOWHERE = 1e3
+"""A place on which nothing is painted."""
 _DIM = 5.0
 """No gleam at first: that of a logit of -5."""
 
@@ -163,6 +167,12 @@ class Swapper(nn.Module):
         out = out + eye * seen[:, 3:] * (seen[:, :3] * parts.light - out)
         return (out + parts.gleam).clamp(0, 1)
 
+    def painted_truly(self, parts: Parts, persona: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """Put a face together, (N, 3, 256, 256), with paint and irises where they truly are: ``Pair.unfolded``."""
+        at, skin, eye = place[:, :2], place[:, 2:3], place[:, 3:]
+        skin_mm, gaze = (torch.where(there > 0, at, _NOWHERE) for there in (skin, eye))
+        return self.composed(parts, persona, skin_mm, gaze, eye)
+
 
 def _read(picture: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """(N, C, h, w) read at (N, 2, H, W), -1 to 1 from edge to edge, 0 outside."""
@@ -190,6 +200,11 @@ def slopes(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x[..., :-1, 1:] - x[..., :-1, :-1], x[..., 1:, :-1] - x[..., :-1, :-1]], 1)
 
 
+def steepness(slopes: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) to (N, C, about H/3, W/3) mean size of slopes in windows of 7, every 3 pixels."""
+    return functional.avg_pool2d(slopes.contiguous().abs(), 7, 3)
+
+
 def level_of(picture: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(N, 3, H, W) and (N, 1, H, W) to the (N, 1, 1, 1) weighted means over all colours."""
     return (picture * weight).mean(1, keepdim=True).sum((2, 3), keepdim=True) / (weight.sum((2, 3), keepdim=True) + 1)
@@ -204,10 +219,7 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     """
     truth, shown, weight = batch[2][:, :3], batch[2][:, 3:4], batch[2][:, 4:]
     place, skin, eye = batch[3][:, :2], batch[3][:, 2:3], batch[3][:, 3:]
-    nowhere = 1e3
-    picture = net.composed(
-        parts, batch[1], torch.where(skin > 0, place, nowhere), torch.where(eye > 0, place, nowhere), eye
-    )
+    picture = net.painted_truly(parts, batch[1], batch[3])
     level, wanted = level_of(picture, shown), level_of(truth, shown)
     # How bright a face is says little of how bright the light is. The blender matches levels; a network that is blamed
     # for what it cannot know learns nothing else.
@@ -215,16 +227,20 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     # A hole far from any edge counts for more.
     far = -functional.max_pool2d(functional.max_pool2d(-shown, 4), 5, 1, 2)
     kept = 1 + 8 * functional.interpolate(far, scale_factor=4.0, mode='nearest')
-    weight = (0.05 + shown) * (1 + 2 * weight)
+    weight = (0.05 + shown) * (1 + _LOOKED_AT * weight)
     weight = weight / weight.mean((1, 2, 3), keepdim=True)
     left, bottom, right, top = BOX_MM
     within = (place[:, :1] > left) & (place[:, :1] < right) & (place[:, 1:] > bottom) & (place[:, 1:] < top)
     skin, eye_alone = skin * within, (eye > 0.5).float()
+    ours, theirs = slopes(picture), slopes(truth)
+    steeper = steepness(ours) - steepness(theirs)
     apart_mm, apart = (parts.skin_mm - place).abs(), (parts.gaze - place).abs()
     return {
         'level': 0.5 * (level - wanted).abs().mean(),
         'colour': 2 * (weight * (picture - truth).abs()).mean(),
-        'slopes': 2 * (weight[..., 1:, 1:] * (slopes(picture) - slopes(truth)).abs()).mean(),
+        'slopes': 2 * (weight[..., 1:, 1:] * (ours - theirs).abs()).mean(),
+        # Wherever it is not sure of an edge, the least error is a soft one; as steep as true ones it has to be.
+        'sharp': 6 * (functional.avg_pool2d(weight[..., 1:, 1:].contiguous(), 7, 3) * steeper.abs()).mean(),
         'structure': 0.3 * (windows(weight) * (1 - structure(picture, truth))).mean(),
         'mask': (kept * ((parts.mask - shown).abs() + (parts.mask - shown).square())).mean(),
         'place': 0.015 * (skin * apart_mm).sum() / (skin.sum() + 1),
@@ -233,46 +249,57 @@ def loss_of(net: Swapper, parts: Parts, batch: Batch) -> dict[str, torch.Tensor]
     }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A face, and what is to be drawn of it."""
+
+    picture: NDArray[np.uint8]
+    """(CROP, CROP, 3) RGB."""
+    persona: NDArray[np.float32]
+    """(P,) weights."""
+    truth: NDArray[np.uint8]
+    """(CROP, CROP, 5) RGB, mask, and how near a place is to an eye or the mouth."""
+    place: NDArray[np.float32]
+    """(CROP, CROP, 4) of ``Pair.unfolded``."""
+
+
+def example(rng: np.random.Generator, store: PairStore) -> Example:
+    """Draw an example from any of the pairs."""
+    pair = store[int(rng.integers(len(store)))]
+    if pair.covered and rng.random() < _SPARED:
+        pair = store[int(rng.integers(len(store)))]
+    which = int(rng.integers(len(PERSONAS)))
+    matrix = crop_map(pair.five, rng)
+    marks = pair.five @ matrix[:, :2].T + matrix[:, 2]
+    both = np.concatenate([cropped(pair.face, matrix), cropped(pair.personas[which], matrix)], axis=1)
+    # The light and what a camera makes of it is of both; blur, noise and coding are to be left behind.
+    both = np.clip(spoil_light(rng, both[..., ::-1] * pair.white_balance, LIGHT), 0, 255)
+    face, persona = both[:, :CROP], both[:, CROP:]
+    face, shown = _uneven(rng, face), cropped(pair.masks[which], matrix)
+    if rng.random() < _FRINGES:
+        hair, cover = fringe(rng, marks[:2], face)
+        face, persona = (picture + cover[..., None] * (hair - picture) for picture in (face, persona))
+        shown = shown * (1 - cover)
+    near = np.zeros((CROP, CROP), np.float32)
+    reach = _NEAR_EYES * float(np.linalg.norm(marks[1] - marks[0]))
+    y, x = np.mgrid[0:CROP, 0:CROP].astype(np.float32)
+    for centre in (marks[0], marks[1], marks[3:].mean(axis=0)):
+        near = np.maximum(near, np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * reach**2)))
+    # Personas are not symmetric (a mended crack), so nothing is mirrored.
+    truth = np.clip(np.rint(np.dstack([persona, shown, 255 * near])), 0, 255).astype(np.uint8)
+    picture = spoil_detail(rng, np.ascontiguousarray(face))
+    return Example(picture, np.eye(len(PERSONAS), dtype=np.float32)[which], truth, pair.unfolded(which, matrix))
+
+
 def batch(index: int, *, pairs: Path, count: int, seed: int) -> Batch:
     """Draw the batch of that number, as ``loss_of`` takes it; pictures and truth uint8, places float32."""
     store = PairStore.of(pairs)
-    pictures = np.zeros((count, CROP, CROP, 3), np.uint8)
-    truths = np.zeros((count, CROP, CROP, 5), np.uint8)
-    places = np.zeros((count, CROP, CROP, 4), np.float32)
-    personas = np.zeros((count, len(PERSONAS)), np.float32)
-    y, x = np.mgrid[0:CROP, 0:CROP].astype(np.float32)
-    for number in range(count):
-        rng = np.random.default_rng([seed, index, number])
-        pair = store[int(rng.integers(len(store)))]
-        if pair.covered and rng.random() < _SPARED:
-            pair = store[int(rng.integers(len(store)))]
-        which = int(rng.integers(len(PERSONAS)))
-        personas[number, which] = 1
-        matrix = crop_map(pair.five, rng)
-        marks = pair.five @ matrix[:, :2].T + matrix[:, 2]
-        both = np.concatenate([cropped(pair.face, matrix), cropped(pair.personas[which], matrix)], axis=1)
-        # The light and what a camera makes of it is of both; blur, noise and coding are to be left behind.
-        both = np.clip(spoil_light(rng, both[..., ::-1] * pair.white_balance, LIGHT), 0, 255)
-        face, persona = both[:, :CROP], both[:, CROP:]
-        face, shown = _uneven(rng, face), cropped(pair.masks[which], matrix)
-        if rng.random() < _FRINGES:
-            hair, cover = fringe(rng, marks[:2], face)
-            face, persona = (picture + cover[..., None] * (hair - picture) for picture in (face, persona))
-            shown = shown * (1 - cover)
-        place = np.zeros((CROP, CROP), np.float32)
-        reach = _NEAR_EYES * float(np.linalg.norm(marks[1] - marks[0]))
-        for centre in (marks[0], marks[1], marks[3:].mean(axis=0)):
-            place = np.maximum(place, np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * reach**2)))
-        pictures[number] = spoil_detail(rng, np.ascontiguousarray(face))
-        truth = np.dstack([persona, shown, 255 * place])
-        truths[number] = np.clip(np.rint(truth), 0, 255).astype(np.uint8)
-        places[number] = pair.unfolded(which, matrix)
-        # Personas are not symmetric (a mended crack), so nothing is mirrored.
+    drawn_ones = [example(np.random.default_rng([seed, index, number]), store) for number in range(count)]
     return (
-        channels_first(pictures),
-        torch.from_numpy(personas),
-        channels_first(truths),
-        torch.from_numpy(places).permute(0, 3, 1, 2),
+        channels_first(np.stack([one.picture for one in drawn_ones])),
+        torch.from_numpy(np.stack([one.persona for one in drawn_ones])),
+        channels_first(np.stack([one.truth for one in drawn_ones])),
+        torch.from_numpy(np.stack([one.place for one in drawn_ones])).permute(0, 3, 1, 2),
     )
 
 

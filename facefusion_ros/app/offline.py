@@ -61,7 +61,8 @@ class Replacement:
             # Landmarks that no pose explains raise ValueError: such a face stays as it is.
             with suppress(ValueError):
                 image_from_patch = self._maker.make(pixels, part, out)
-                patches.append(FacePatch(part.face, out, image_from_patch, part.shown.name, part.shown.digest))
+                shown = part.shown
+                patches.append(FacePatch(part.face, out, image_from_patch, shown.name, shown.digest, shown.reflectance))
         self.blender.alignment.observe_frame(pixels, stamp_ns, faces)
         placements = self.blender.plan(patches, stamp_ns, pixels.shape[1], pixels.shape[0])
         self.blender.apply(pixels, placements)

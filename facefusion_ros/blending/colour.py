@@ -83,21 +83,26 @@ class Measured:
     """(3,) mean colour of the persona as it was painted, BGR."""
 
 
-def measure(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, settings: BlendSettings) -> Measured | None:
+def measure(
+    face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, settings: BlendSettings, reflectance: float = 1.0
+) -> Measured | None:
     """Find what brings the persona into the face's light; None where too little of the face is seen.
 
-    face is (SAMPLES, SAMPLES, 3) BGR as by sample_face. Eyes, mouth, hair and glints differ between face and persona
-    and say nothing of the light, so the shading is fitted robustly (iteratively reweighted least squares with Cauchy's
-    weights), and the weights it comes to serve for the rest.
+    face is (SAMPLES, SAMPLES, 3) BGR as by sample_face; reflectance is that of the persona's skin over that of the
+    face's: by so much less or more light it sends back, the persona is to be darker or brighter than the face. Eyes,
+    mouth, hair and glints differ between face and persona and say nothing of the light, so the shading is fitted
+    robustly (iteratively reweighted least squares with Cauchy's weights), and the weights it comes to serve for the
+    rest.
     """
-    whole = pair_of(face, seen, layer)
+    brighter = reflectance ** (1.0 / GAMMA)
+    whole = pair_of(face, seen, layer, brighter)
     # The light as a whole is as well seen in a smaller picture.
     pair = whole.reduced(COARSE)
     used = pair.used
     if int(used.sum()) < LEAST_SAMPLES:
         return None
     original, persona = pair.original[used].astype(np.float64), pair.persona[used].astype(np.float64)
-    clear = (original.max(axis=1) < CLIPPED) & (original @ LUMA > CRUSHED)
+    clear = (original.max(axis=1) < CLIPPED * brighter) & (original @ LUMA > CRUSHED * brighter)
     trust = (pair.alpha * _central(pair.alpha))[used].astype(np.float64)
     share = float(trust @ clear / trust.sum())
     # What is clipped still counts a little, for where there is nothing else.
@@ -133,7 +138,7 @@ def measure(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, sett
     return Measured(
         np.concatenate((log_gains.reshape(-1), contrast.reshape(-1).astype(np.float32))),
         share,
-        math.log(original_level),
+        math.log(original_level / brighter),
         math.log(float(mean @ LUMA)),
         pivot,
     )

@@ -129,7 +129,7 @@ class Painter:
             mask = feather(size, settings.feather)[top : top + side, left : left + side]
             layer = prepare(cut.pixels, mask, layer_size(cut.image_from_patch, side), scratch)
             track_id = cut.patch.face.track_id
-            measured = measure(face, seen, layer, settings)
+            measured = measure(face, seen, layer, settings, cut.patch.reflectance)
             if measured is not None:
                 linear_ev = GAMMA * (measured.face_level - math.log(255.0)) / math.log(2.0)
                 brightnesses.append(Brightness(track_id, linear_ev, measured.clear))

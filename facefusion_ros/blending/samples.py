@@ -26,7 +26,7 @@ class Pair:
     """Face and persona as pictures of n x n samples."""
 
     original: NDArray[np.float32]
-    """(n, n, 3) BGR."""
+    """(n, n, 3) BGR, as bright as the face would be if its skin were the persona's."""
     premultiplied: NDArray[np.float32]
     """(n, n, 3) BGR of the persona as painted, times alpha."""
     alpha: NDArray[np.float32]
@@ -50,12 +50,15 @@ class Pair:
         return Pair(reduced(self.original, size), reduced(self.premultiplied, size), alpha, used, pitch_px)
 
 
-def pair_of(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer) -> Pair:
-    """Put a face, as by sample_face, beside the layer that is to cover it."""
+def pair_of(face: NDArray[np.uint8], seen: NDArray[np.bool_], layer: Layer, brighter: float = 1.0) -> Pair:
+    """Put a face, as by sample_face, its values so many times larger, beside the layer that is to cover it."""
     alpha = _sampled(layer.alpha).astype(np.float32) * np.float32(1.0 / 255.0)
     premultiplied = _sampled(layer.colour).astype(np.float32)
     pitch_px = layer.alpha.shape[0] / SAMPLES
-    return Pair(face.astype(np.float32), premultiplied, alpha, (alpha >= 0.5) & seen, pitch_px)
+    original = face.astype(np.float32)
+    if brighter != 1.0:
+        original *= np.float32(brighter)
+    return Pair(original, premultiplied, alpha, (alpha >= 0.5) & seen, pitch_px)
 
 
 def sample_face(

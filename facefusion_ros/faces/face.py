@@ -39,3 +39,5 @@ class FacePatch:
     """Name of who is shown."""
     persona_digest: str = ''
     """SHA-256 of what makes the likeness, hexadecimal."""
+    reflectance: float = 1.0
+    """Light that the persona's skin sends back over that of people's skin: shown so much brighter than the face."""

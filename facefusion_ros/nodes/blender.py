@@ -210,6 +210,7 @@ class Blender(FrameStage):
                 np.array(patch.image_from_patch, np.float64).reshape(2, 3),
                 patch.persona,
                 patch.persona_digest,
+                patch.persona_reflectance or 1.0,
             )
             for patch in message.patches
         ]

@@ -154,7 +154,14 @@ class Swapper(FrameStage):
                         continue
                     shown = part.shown
                     patches.append(
-                        to_face_patch(part.face, slot.publish(ref.info), image_from_patch, shown.name, shown.digest)
+                        to_face_patch(
+                            part.face,
+                            slot.publish(ref.info),
+                            image_from_patch,
+                            shown.name,
+                            shown.digest,
+                            shown.reflectance,
+                        )
                     )
         return patches
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZE_PX = 512
+REFLECTANCES = (0.02, 10.0)
+"""Least and most light that a persona's skin may send back over that of people's skin."""
 
 
 class PersonaError(FacefusionError):
@@ -44,6 +46,10 @@ class Shown(Protocol):
     def digest(self) -> str:
         """SHA-256 of what makes the likeness, hexadecimal."""
 
+    @property
+    def reflectance(self) -> float:
+        """Light that its skin sends back over that of people's skin: shown so much brighter than the face."""
+
 
 @dataclass(frozen=True, eq=False)
 class Persona:
@@ -57,6 +63,8 @@ class Persona:
     """(5, 2): left eye, right eye, nose, left and right mouth corner as seen in the image (x, y), pixels."""
     consent: str
     """Who agreed to be shown, to what, and when."""
+    reflectance: float = 1.0
+    """Light that its skin sends back over that of people's skin: shown so much brighter than the face."""
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -87,6 +95,8 @@ class Sheet:
     """What a warp shows; None where only a network can show the persona."""
     source: tuple[Path, ...] = ()
     """Files that say who it is: identities (.npy) and pictures with its face."""
+    reflectance: float = 1.0
+    """Light that its skin sends back over that of people's skin: shown so much brighter than the face."""
 
 
 def load_persona(name_or_path: str | Path) -> Persona:
@@ -113,12 +123,15 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
     - for a network: ``source``, one text or a list of them, each the name of an identity (.npy) or of a picture;
     - nothing for a network that was trained for one face.
 
+    It may say, as ``reflectance``, how much light the skin sends back over that of people's skin; without, and with 1,
+    it is shown as bright as the face.
+
     Raises PersonaError for an unknown name, and for a folder that lacks any of these.
     """
     name = str(name_or_path)
     if name in porcelain.CERAMICS:
         portrait = _built_in(name)
-        return Sheet(name, portrait.title, portrait.consent, portrait)
+        return Sheet(name, portrait.title, portrait.consent, portrait, reflectance=portrait.reflectance)
     folder = Path(name_or_path)
     if not folder.is_dir():
         known = ', '.join(persona_names())
@@ -130,7 +143,9 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
 def _built_in(name: str) -> Persona:
     ceramic = porcelain.CERAMICS[name]
     pixels, landmarks = porcelain.paint(ceramic)
-    return Persona(name, ceramic.title, pixels, landmarks, 'synthetic: no person is depicted')
+    return Persona(
+        name, ceramic.title, pixels, landmarks, 'synthetic: no person is depicted', reflectance=ceramic.reflectance
+    )
 
 
 def _read(folder: Path) -> Sheet:
@@ -147,11 +162,23 @@ def _read(folder: Path) -> Sheet:
         raise PersonaError(f'{sheet} must have the entries title and consent, and image and landmarks, or source')
     name = folder.resolve().name
     title, consent = (_text(sheet, entries, key) for key in ('title', 'consent'))
+    reflectance = _reflectance(sheet, entries)
     portrait = None
     if 'image' in entries or 'landmarks' in entries:
         image = _text(sheet, entries, 'image')
-        portrait = Persona(name, title, _pixels(folder / image), _landmarks(sheet, entries), consent)
-    return Sheet(name, title, consent, portrait, _source(sheet, entries))
+        portrait = Persona(name, title, _pixels(folder / image), _landmarks(sheet, entries), consent, reflectance)
+    return Sheet(name, title, consent, portrait, _source(sheet, entries), reflectance)
+
+
+def _reflectance(sheet: Path, entries: dict[Any, Any]) -> float:
+    value = entries.get('reflectance', 1.0)
+    least, most = REFLECTANCES
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise PersonaError(
+            f'{sheet} has a reflectance that is no number from {least:g} to {most:g}: say how much light its skin '
+            "sends back over that of people's skin, 1 where it is to be as bright as the face"
+        )
+    return float(value)
 
 
 def _source(sheet: Path, entries: dict[Any, Any]) -> tuple[Path, ...]:

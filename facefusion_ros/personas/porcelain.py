@@ -39,6 +39,9 @@ class Ceramic:
     """Strength of the mirror-like reflection."""
     translucency: float = 1.0
     """How far light creeps under the surface, warming its shadows."""
+    reflectance: float = 1.0
+    """Of the glazed face over people's skin. 1: it is shown as bright as the face whose place it takes, which hides the
+    seam; what is far darker than any skin is not."""
 
 
 CERAMICS = {
@@ -60,6 +63,7 @@ CERAMICS = {
         iris_inner=(0.80, 0.48, 0.12),
         iris_outer=(0.24, 0.09, 0.02),
         glaze=1.5,
+        reflectance=0.25,
         translucency=0.2,
     ),
     'jade': Ceramic(

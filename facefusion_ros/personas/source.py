@@ -35,6 +35,8 @@ class Likeness:
     """Who agreed to be shown, to what, and when."""
     digest: str
     """SHA-256, hexadecimal: of the identity (``digest_of``), or of the file trained for this face."""
+    reflectance: float = 1.0
+    """Light that its skin sends back over that of people's skin: shown so much brighter than the face."""
 
     def __post_init__(self) -> None:
         if not self.consent.strip():

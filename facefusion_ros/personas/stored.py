@@ -123,7 +123,7 @@ class StoredSwapper:
                 raise _nothing_to_go_by(sheet, self.entry.name)
             source = source_vector(identity, family, self._projection, converter)
             digest = digest_of(identity)
-        return Likeness(sheet.name, sheet.title, sheet.consent, digest), source
+        return Likeness(sheet.name, sheet.title, sheet.consent, digest, sheet.reflectance), source
 
     def _weights(self, name: str) -> NDArray[np.float32]:
         """Return how much of each of the network's personas is shown: all of one."""

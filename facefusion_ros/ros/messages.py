@@ -125,7 +125,12 @@ def to_face_array(ref: FrameRef, faces: Sequence[Face]) -> msg.FaceArray:
 
 
 def to_face_patch(
-    face: Face, pixels: FrameRef, image_from_patch: NDArray[np.float64], persona: str, persona_digest: str
+    face: Face,
+    pixels: FrameRef,
+    image_from_patch: NDArray[np.float64],
+    persona: str,
+    persona_digest: str,
+    reflectance: float = 1.0,
 ) -> msg.FacePatch:
     """Put a patch's whereabouts and place into a message."""
     return msg.FacePatch(
@@ -134,6 +139,7 @@ def to_face_patch(
         image_from_patch=np.asarray(image_from_patch, np.float64).reshape(6),
         persona=persona,
         persona_digest=persona_digest,
+        persona_reflectance=float(reflectance),
     )
 
 

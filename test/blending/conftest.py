@@ -89,7 +89,7 @@ def lit():
 
     def paint(frame, patch, settings=BlendSettings()):  # noqa: B008 - frozen
         layer = ready(patch)
-        measured = measure(*look(frame, patch), layer, settings)
+        measured = measure(*look(frame, patch), layer, settings, patch.reflectance)
         contrast(layer, contrast_map(measured.coefficients), measured.persona_mean, Scratch())
         tint(layer, gain_field(measured.coefficients), Scratch())
         return layer.colour.copy(), layer.alpha == 255

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -43,6 +45,30 @@ def test_gain_of_the_scene_is_gain_of_the_result(make_patch, lit, gain):
     even = np.full((300, 400, 3), (75.0, 92.0, 112.0))
     result, opaque = lit(np.clip(even * gain, 0, 255).astype(np.uint8), make_patch())
     assert result[opaque].mean(axis=0) @ LUMA == pytest.approx((even[0, 0] * gain) @ LUMA, rel=0.06)
+
+
+@pytest.mark.parametrize('reflectance', [0.25, 1.6])
+@pytest.mark.parametrize('gain', [0.4, 1.0])
+def test_what_sends_back_less_light_than_skin_is_darker_to_the_edge(make_patch, lit, reflectance, gain):
+    """By the same gain of light, which as a gain of pixel values is its 2.2nd root; the light goes on being followed."""
+    even = np.full((300, 400, 3), (75.0, 92.0, 112.0)) * gain
+    patch = replace(make_patch(), reflectance=reflectance)
+    result, opaque = lit(np.clip(even, 0, 255).astype(np.uint8), patch)
+    wanted = (even[0, 0] @ LUMA) * reflectance ** (1 / 2.2)
+    assert result[opaque].mean(axis=0) @ LUMA == pytest.approx(wanted, rel=0.06)
+    inside = cv2.distanceTransform(opaque.astype(np.uint8), cv2.DIST_L2, 5)
+    rim = result[(inside > 1) & (inside < 6)] @ LUMA
+    assert np.median(rim) == pytest.approx(wanted, rel=0.05)
+
+
+def test_how_bright_the_face_is_told_whatever_the_persona_reflects(portrait, make_patch, look, ready):
+    patch = make_patch()
+    told = [
+        measure(*look(under_lamp(portrait, 1.0), patch), ready(patch), BlendSettings(), reflectance)
+        for reflectance in (1.0, 0.25)
+    ]
+    assert told[1].face_level == pytest.approx(told[0].face_level, abs=0.05)
+    assert told[1].clear == pytest.approx(told[0].clear, abs=0.01)
 
 
 def test_strength_0_leaves_the_persona_as_painted(portrait, make_patch, look, ready):

@@ -73,6 +73,23 @@ def test_a_line_along_the_rim_stays_a_line_and_the_rim_meets_the_skin(make_patch
     assert abs(np.log(drawn)) > 0.36 * abs(np.log(level))
 
 
+def test_a_brow_painted_near_the_rim_is_as_dark_within_as_at_its_edge(make_patch, lit):
+    """Wider than what is compared at small: nothing within it tells how bright the skin beside it is."""
+    patch, skin = make_patch(), np.array([95.0, 120.0, 165.0])
+    size = patch.pixels.shape[0]
+    axis = (2 * np.arange(size) + 1) / size - 1
+    x, y = np.meshgrid(axis, axis)
+    brow = (np.abs(x) < 0.3) & (np.abs(y + 0.62) < 0.06)
+    patch.pixels[brow, :3] = (40, 45, 60)
+    result, _ = lit(np.full((300, 400, 3), skin).astype(np.uint8), patch)
+    result = result @ LUMA
+    shown = cv2.resize(brow.astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA) > 0.99
+    deep = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 5)
+    within, edge = result[deep > 2].mean(), result[shown & (deep <= 1)].mean()
+    assert within < 1.1 * edge
+    assert within < 0.5 * (skin @ LUMA)
+
+
 def test_features_of_the_face_within_do_not_show_through(make_patch, lit):
     """A brow across the original face darkens what is around it at most a little, and draws no line."""
     plain = np.full((300, 400, 3), (95, 120, 165), np.uint8)

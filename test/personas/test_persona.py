@@ -63,6 +63,20 @@ def test_a_folder_is_read(folder: Path, porcelain: Persona) -> None:
     assert load_persona(str(folder)).digest == ada.digest
 
 
+def test_a_persona_says_how_much_light_it_sends_back(folder: Path, porcelain: Persona) -> None:
+    assert (load_persona(folder).reflectance, porcelain.reflectance) == (1.0, 1.0)
+    assert load_persona('obsidian').reflectance == read_sheet('obsidian').reflectance < 0.5
+    write(folder, reflectance=1.5)
+    assert (load_persona(folder).reflectance, read_sheet(folder).reflectance) == (1.5, 1.5)
+
+
+@pytest.mark.parametrize('value', [0, -1, 11, '0.5', True, float('nan'), [1]])
+def test_a_reflectance_that_cannot_be_is_refused(folder: Path, value: object) -> None:
+    write(folder, reflectance=value)
+    with pytest.raises(PersonaError, match='reflectance that is no number from 0.02 to 10'):
+        load_persona(folder)
+
+
 def test_a_sheet_of_a_built_in_persona_has_its_portrait(porcelain: Persona) -> None:
     sheet = read_sheet('porcelain')
     assert sheet.portrait is porcelain

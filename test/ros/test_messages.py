@@ -117,7 +117,7 @@ def test_the_faces_of_a_frame(ref, found):
 
 @given(refs, refs, faces, affines, names, names)
 def test_the_patches_of_a_frame(ref, pixels, face, image_from_patch, persona, digest):
-    patch = to_face_patch(face, pixels, image_from_patch, persona, digest)
+    patch = to_face_patch(face, pixels, image_from_patch, persona, digest, 0.25)
     message = over_the_wire(to_face_patch_array(ref, [patch]))
     same(ref, from_frame_ref(message.frame))
     assert message.header == message.frame.header
@@ -125,7 +125,7 @@ def test_the_patches_of_a_frame(ref, pixels, face, image_from_patch, persona, di
     same_face(face, from_face(back.face))
     same(pixels, from_frame_ref(back.pixels))
     np.testing.assert_array_equal(np.array(back.image_from_patch).reshape(2, 3), image_from_patch)
-    assert (back.persona, back.persona_digest) == (persona, digest)
+    assert (back.persona, back.persona_digest, back.persona_reflectance) == (persona, digest, 0.25)
 
 
 @given(refs.filter(lambda ref: abs(ref.info.stamp_ns) < 2**62), st.integers(0, 2**61), st.integers(0, 2**40), counts)

@@ -82,6 +82,7 @@ def light(world: str = 'head', persona: str = 'porcelain', frames: int = 0) -> d
         'machine': f'{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}',
         'world': world,
         'persona': persona,
+        'reflectance': scene.reflectance,
         'frames': counted,
         'frames_without_skin_at_the_seam': skinless,
         'light_steps': len(steps),
@@ -118,6 +119,7 @@ class _Scene:
     def __init__(self, world: World, persona: str) -> None:
         self.world = world
         self._swapper = WarpSwapper(load_persona(persona), PATCH_SIZE)
+        self.reflectance = self._swapper.persona.reflectance
         canvas = world.head or world.canvas
         canvas_from_plane = np.linalg.inv(canvas.plane_from_canvas)
         points = np.column_stack((canvas.landmarks_m, np.ones(5))) @ canvas_from_plane.T
@@ -132,7 +134,8 @@ class _Scene:
         stamp_ns = self.world.frame_stamp_ns(index, EPOCH_NS)
         face = Face(truth.box, 1.0, truth.landmarks, 1, stamp_ns)
         pixels = np.empty((PATCH_SIZE, PATCH_SIZE, 4), np.uint8)
-        patch = FacePatch(face, pixels, self._swapper.swap(picture, face, pixels))
+        image_from_patch = self._swapper.swap(picture, face, pixels)
+        patch = FacePatch(face, pixels, image_from_patch, reflectance=self.reflectance)
         size = (camera.width, camera.height)
         mask = cv2.multiply(pixels[..., 3].copy(), feather(PATCH_SIZE, BlendSettings().feather), scale=1.0 / 255.0)
         alpha = cv2.warpAffine(mask, patch.image_from_patch, size)
