@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import os
 import sys
 import threading
 import time
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
     from facefusion_ros.ros.stage import StageNode
 
-JOIN_S = 10.0
-"""For which all threads together are waited for: a network may be at work, and must not be taken away under it."""
+JOIN_S = 60.0
+"""For which all threads together are waited for. Whoever cannot wait for so long kills the process, as launchers do."""
 LOOK_S = 0.2
 
 
@@ -61,7 +63,8 @@ class Spinner(threading.Thread):
 def run(*kinds: Callable[[], StageNode]) -> int:
     """Make the nodes, start them and run until SIGINT, SIGTERM or until all are finalized; returns the exit code.
 
-    A defect in a thread, of a node or of its camera, ends the process, so that no node is dead and looks alive.
+    A defect in a thread, of a node or of its camera, ends the process, so that no node is dead and looks alive. So does
+    a node whose thread does not end: what it works with is not taken away under it, which would be a crash, but left.
     """
     ending = Ending()
     defects: list[threading.ExceptHookArgs] = []
@@ -72,6 +75,7 @@ def run(*kinds: Callable[[], StageNode]) -> int:
         ending.ask()
 
     threading.excepthook = end_with
+    faulthandler.enable()  # what a library ends the process for is told with the place of every thread
     cv2.setNumThreads(1)  # the stages are threads already; more only fight for the same cores
     spinners: list[Spinner] = []
     nodes: list[StageNode] = []
@@ -93,9 +97,17 @@ def run(*kinds: Callable[[], StageNode]) -> int:
     deadline = time.monotonic() + JOIN_S
     for spinner in spinners:
         spinner.join(max(0.0, deadline - time.monotonic()))
+    stuck = {spinner.name for spinner in spinners if spinner.is_alive()}
     for node in nodes:
-        node.stop()
-        node.destroy_node()
+        if node.get_name() not in stuck:
+            node.stop()
+            node.destroy_node()
+    if stuck:
+        names = ', '.join(sorted(stuck))
+        print(f'facefusion_ros: {names} did not end within {JOIN_S:g} s: the process ends without', file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
+        sys.stdout.flush()
+        os._exit(1)  # the interpreter, ending, would take away what that thread is at
     rclpy.try_shutdown()
     ending.close()
     return int(bool(defects) or not started)

@@ -50,7 +50,7 @@ def test_gain_of_the_scene_is_gain_of_the_result(make_patch, lit, gain):
 @pytest.mark.parametrize('reflectance', [0.25, 1.6])
 @pytest.mark.parametrize('gain', [0.4, 1.0])
 def test_what_sends_back_less_light_than_skin_is_darker_to_the_edge(make_patch, lit, reflectance, gain):
-    """By the same gain of light, which as a gain of pixel values is its 2.2nd root; the light goes on being followed."""
+    """By the 2.2nd root of what it sends back, as pixel values go, and the light goes on being followed."""
     even = np.full((300, 400, 3), (75.0, 92.0, 112.0)) * gain
     patch = replace(make_patch(), reflectance=reflectance)
     result, opaque = lit(np.clip(even, 0, 255).astype(np.uint8), patch)

@@ -54,7 +54,7 @@ def test_what_the_pipeline_puts_out_is_on_the_screen(
         assert journal[-1].end_ns > journal[-1].begin_ns
     latencies_ms = [timing.end_ns[-1] / 1e6 for timing in timings.messages]
     (out / 'drm-latency.txt').write_text(f'capture to flip, ms: {np.percentile(latencies_ms, (5, 50, 95))}\n')
-    assert pipeline.stop() == 0
+    assert pipeline.stop() == 0, pipeline.text
     assert np.array_equal(screen(), console)
 
 

@@ -73,7 +73,7 @@ def test_a_persona_says_how_much_light_it_sends_back(folder: Path, porcelain: Pe
 @pytest.mark.parametrize('value', [0, -1, 11, '0.5', True, float('nan'), [1]])
 def test_a_reflectance_that_cannot_be_is_refused(folder: Path, value: object) -> None:
     write(folder, reflectance=value)
-    with pytest.raises(PersonaError, match='reflectance that is no number from 0.02 to 10'):
+    with pytest.raises(PersonaError, match=r'reflectance that is no number from 0\.02 to 10'):
         load_persona(folder)
 
 

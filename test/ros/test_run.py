@@ -125,6 +125,42 @@ def test_a_defect_ends_the_process_and_shows(where):
     assert done.stdout == 'let go\n'
 
 
+def test_nothing_is_taken_away_under_a_node_that_is_still_at_work():
+    """Another node, which is idle, is let go of as ever."""
+    script = """
+import sys, time
+from facefusion_ros.ros import run as running
+from facefusion_ros.ros.stage import StageNode
+
+class Idle(StageNode):
+    NAME = 'idle'
+
+    def stop(self):
+        print(self.NAME, 'let go', flush=True)
+        super().stop()
+
+class Busy(Idle):
+    NAME = 'busy'
+
+    def activate(self):
+        self.create_timer(0.01, self.work)
+
+    def work(self):
+        running.JOIN_S = 0.5
+        ending.ask()
+        time.sleep(1000)
+
+ending = running.Ending()
+running.Ending = lambda: ending
+sys.exit(running.run(Idle, Busy))
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=40)
+    assert done.returncode == 1
+    assert done.stdout == 'idle let go\n'
+    assert 'facefusion_ros: busy did not end within 0.5 s' in done.stderr
+    assert 'in work' in done.stderr  # where it is
+
+
 def test_a_namespace_that_ros_refuses_is_told_in_one_line(ros, launch):
     with ros.process('detector', '/not-a-name') as process:
         assert process.wait() == 1
