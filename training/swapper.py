@@ -58,6 +58,7 @@ KEPT_FLOAT = ' '.join(
         '/stem/stem.0/Conv',
         *(f'/down_{at}/down_{at}.0/down_{at}.0.0/Conv' for at in (4, 8)),
         *(f'/down_{at}/down_{at}.1/{part}/Conv' for at in (4, 8) for part in ('first/first.0', 'second')),
+        *(f'/middle/middle.0/{part}/Conv' for part in ('first/first.0', 'second')),
         *(
             f'/up_{at}/{part}/Conv'
             for at in (8, 4, 2)

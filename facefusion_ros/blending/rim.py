@@ -36,8 +36,8 @@ most of the way to the middle that is."""
 _LARGE = SAMPLES // 4
 _LARGE_BLUR, _SMALL_BLUR = 1.0, 1.0
 """Standard deviations, in samples of the smaller and of the whole picture, of the means that are compared."""
-_BRIDGE, _SURE = 3.0, 4.0
-"""Standard deviation, in samples, of what counts as beside; and how sure is whatever is half like skin."""
+_BRIDGE, _SURE = 3.0, 16.0
+"""Standard deviation, in samples, of what counts as beside; and by how much more is bare skin than what is fully trusted."""
 _ROUNDS = 3
 """The means of what is uneven follow one by one: so often, and what is left is not seen."""
 _LEAST = np.float32(0.5)
@@ -85,23 +85,23 @@ def follow_skin(
     share = 1.0 / (1.0 + (float(np.abs(foreign).max()) / _OWN_CHROMA) ** 6)
     large = cv2.resize(_ratio(wanted, own, share), (SAMPLES, SAMPLES), interpolation=cv2.INTER_LINEAR) * at_large
 
-    like *= _likeness(persona, own_mean + FLOOR, _PAINT)
-    likeness = _three(like)
+    bare = _three(_likeness(persona, own_mean + FLOOR, _PAINT))
+    likeness *= bare
     wanted = _mean(original * likeness)
     small = np.zeros_like(large)
     for _ in range(_ROUNDS):
         own = _mean(_brightened(persona, large + small) * likeness)
         small += _ratio(wanted, own, share) * at_small
-    found: Floats = np.clip(large + _bridged(small, like), -MAX_LOG_RIM, MAX_LOG_RIM)
+    found: Floats = np.clip(large + _bridged(small, bare), -MAX_LOG_RIM, MAX_LOG_RIM)
     return found
 
 
-def _bridged(found: Floats, like: Floats) -> Floats:
-    """Put what was found (n, n, 3) beside in the place of what was found where nothing is like skin, (n, n) 0 to 1.
+def _bridged(found: Floats, bare: Floats) -> Floats:
+    """Put what was found (n, n, 3) beside in the place of what was found on paint, where bare, (n, n, 3) 0 to 1, is low.
 
-    What is painted on the persona, such as a brow, meets the skin as what it is, and not as bright as the skin.
+    A brow meets the skin as what it is, and not as bright as the skin.
     """
-    trust = _three(np.minimum(like * like * np.float32(_SURE), np.float32(1.0)))
+    trust = np.minimum(bare * bare * np.float32(_SURE), np.float32(1.0))
     trust += np.float32(1e-4)
     above, below = (cv2.GaussianBlur(picture, (0, 0), _BRIDGE) for picture in (found * trust, trust))
     beside: Floats = cv2.divide(above, below)  # type: ignore[assignment]

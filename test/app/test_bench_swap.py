@@ -19,7 +19,7 @@ class Mover:
 
     moved: float
     size: int = 256
-    name, digest = 'mover', ''
+    name, digest, reflectance = 'mover', '', 1.0
 
     def assign(self, _pixels, faces):
         return [Shown(face, self) for face in faces]

@@ -209,7 +209,7 @@ def test_it_says_who_is_shown(network, swapper) -> None:
     engine, entry = network('dfm')
 
     class Nobody:
-        name, title, consent, digest = 'nobody', 'Nobody', ' ', ''
+        name, title, consent, digest, reflectance = 'nobody', 'Nobody', ' ', '', 1.0
 
     with pytest.raises(PersonaError, match='consent'):
         NetworkSwapper(engine, entry, Nobody())
