@@ -129,8 +129,13 @@ def light_of(picture: Picture, weight: NDArray[np.float32]) -> NDArray[np.float6
     return np.asarray(np.linalg.lstsq(terms * root, grey * root[:, 0], rcond=None)[0], np.float64)
 
 
-def measure_swapper(store: PairStore, swapper: Network, landmarks: Network, seed: int = 0) -> dict[str, float]:
-    """Swap every pair's face by every persona and compare with the truth; medians and means over all."""
+def measure_swapper(
+    store: PairStore, swapper: Network, landmarks: Network, restorer: Network | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Swap every pair's face by every persona and compare with the truth; medians and means over all.
+
+    With a restorer its picture of what was swapped is compared, too.
+    """
     rows: list[dict[str, float]] = []
     for number in range(len(store)):
         rng = np.random.default_rng([seed, number])
@@ -156,9 +161,14 @@ def measure_swapper(store: PairStore, swapper: Network, landmarks: Network, seed
             means = [lab(swapped[inside].mean(axis=0)), *(lab(other[inside].mean(axis=0)) for other in truths)]
             distances = [float(ciede2000(means[0], mean)) for mean in means[1:]]
             light = light_of(swapped, shown) - light_of(truth, shown)
+            restored = {}
+            if restorer is not None:
+                picture = restorer(swapped, np.array([0.5], np.float32))[0].transpose(1, 2, 0)
+                restored['restored_psnr_db'] = psnr(picture, truth, shown)
             rows.append(
                 {
                     'psnr_db': psnr(swapped, truth, shown),
+                    **restored,
                     'ssim': float(np.average(structure(swapped, truth), weights=shown)),
                     'landmarks_to_input': float(
                         np.linalg.norm(after.points - before.points, axis=1).mean() / before.eyes_px
@@ -219,7 +229,8 @@ def main() -> None:
     if options.swapper:
         if not options.landmarks:
             parser.error('--swapper needs --landmarks, the network that tells expression and pose')
-        told['swapper'] = measure_swapper(store, Network(options.swapper), Network(options.landmarks))
+        restorer = Network(options.restorer) if options.restorer else None
+        told['swapper'] = measure_swapper(store, Network(options.swapper), Network(options.landmarks), restorer)
     if options.restorer:
         told['restorer'] = measure_restorer(store, Network(options.restorer))
     print(json.dumps(told, indent=2))

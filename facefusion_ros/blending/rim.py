@@ -37,7 +37,7 @@ _LARGE = SAMPLES // 4
 _LARGE_BLUR, _SMALL_BLUR = 1.0, 1.0
 """Standard deviations, in samples of the smaller and of the whole picture, of the means that are compared."""
 _BRIDGE, _SURE = 3.0, 16.0
-"""Standard deviation, in samples, of what counts as beside; and by how much more is bare skin than what is fully trusted."""
+"""Standard deviation, in samples, of what counts as beside; paint is trusted by its likeness' square, so many times."""
 _ROUNDS = 3
 """The means of what is uneven follow one by one: so often, and what is left is not seen."""
 _LEAST = np.float32(0.5)
@@ -97,14 +97,14 @@ def follow_skin(
 
 
 def _bridged(found: Floats, bare: Floats) -> Floats:
-    """Put what was found (n, n, 3) beside in the place of what was found on paint, where bare, (n, n, 3) 0 to 1, is low.
+    """Put what was found (n, n, 3) beside in the place of what was found on paint: where bare, 0 to 1, is low.
 
     A brow meets the skin as what it is, and not as bright as the skin.
     """
     trust = np.minimum(bare * bare * np.float32(_SURE), np.float32(1.0))
     trust += np.float32(1e-4)
     above, below = (cv2.GaussianBlur(picture, (0, 0), _BRIDGE) for picture in (found * trust, trust))
-    beside: Floats = cv2.divide(above, below)  # type: ignore[assignment]
+    beside: Floats = cv2.divide(above, below)
     bridged: Floats = beside + (found - beside) * trust
     return bridged
 
