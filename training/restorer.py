@@ -15,7 +15,7 @@ from training.export import export
 from training.loop import channels_first, run_options, settings_of, train
 from training.pairs import CROP, PERSONAS, PairStore, crop_map, cropped
 from training.redraw import Redraw
-from training.swapper import slopes, structure
+from training.swapper import slopes, steepness, structure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +50,12 @@ def loss_of(output: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
     fidelity, truth = batch[1].view(-1, 1, 1, 1), batch[2]
     apart = output - truth
     ours, theirs = slopes(output), slopes(truth)
-    strength = nn.functional.avg_pool2d(ours.abs(), 7, 3) - nn.functional.avg_pool2d(theirs.abs(), 7, 3)
+    steeper = steepness(ours) - steepness(theirs)
     return {
         'square': 40 * apart.square().mean(),
         'colour': 2 * apart.abs().mean(),
         'slopes': (ours - theirs).abs().mean() * 2,
-        'sharp': 8 * ((1 - fidelity) * strength.abs()).mean(),
+        'sharp': 8 * ((1 - fidelity) * steeper.abs()).mean(),
         'structure': 0.2 * ((1.5 - fidelity) * (1 - structure(output, truth))).mean(),
     }
 

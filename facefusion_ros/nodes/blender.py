@@ -29,6 +29,7 @@ from facefusion_ros.ros.messages import (
     from_face,
     from_frame_ref,
     from_time,
+    reflectance_of,
     to_frame_ref,
     to_header,
 )
@@ -210,7 +211,7 @@ class Blender(FrameStage):
                 np.array(patch.image_from_patch, np.float64).reshape(2, 3),
                 patch.persona,
                 patch.persona_digest,
-                patch.persona_reflectance or 1.0,
+                reflectance_of(patch),
             )
             for patch in message.patches
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,14 @@ def to_face_patch(
         persona_digest=persona_digest,
         persona_reflectance=float(reflectance),
     )
+
+
+def reflectance_of(patch: msg.FacePatch) -> float:
+    """Light that the persona's skin sends back over that of people's skin; 1 where unknown. Raises MessageError."""
+    told = float(patch.persona_reflectance)
+    if not 0.0 <= told < math.inf:
+        raise MessageError(f'a persona_reflectance of {told:g} cannot be: give 0 where it is unknown, or more')
+    return told or 1.0
 
 
 def to_face_patch_array(ref: FrameRef, patches: Sequence[msg.FacePatch]) -> msg.FacePatchArray:

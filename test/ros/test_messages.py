@@ -14,10 +14,12 @@ from facefusion_ros.errors import FacefusionError
 from facefusion_ros.faces.face import Face
 from facefusion_ros.frames.frame import Encoding, FrameInfo, FrameRef, StageTime
 from facefusion_ros.ros.messages import (
+    MessageError,
     from_face,
     from_frame_ref,
     from_time,
     from_timing,
+    reflectance_of,
     to_face,
     to_face_array,
     to_face_patch,
@@ -125,7 +127,17 @@ def test_the_patches_of_a_frame(ref, pixels, face, image_from_patch, persona, di
     same_face(face, from_face(back.face))
     same(pixels, from_frame_ref(back.pixels))
     np.testing.assert_array_equal(np.array(back.image_from_patch).reshape(2, 3), image_from_patch)
-    assert (back.persona, back.persona_digest, back.persona_reflectance) == (persona, digest, 0.25)
+    assert (back.persona, back.persona_digest, reflectance_of(back)) == (persona, digest, 0.25)
+
+
+def test_a_reflectance_that_is_not_told_is_that_of_skin():
+    assert reflectance_of(msg.FacePatch()) == 1.0
+
+
+@pytest.mark.parametrize('value', [-0.5, math.inf, math.nan])
+def test_a_reflectance_that_cannot_be_is_refused(value):
+    with pytest.raises(MessageError, match=r'persona_reflectance of .* cannot be'):
+        reflectance_of(msg.FacePatch(persona_reflectance=value))
 
 
 @given(refs.filter(lambda ref: abs(ref.info.stamp_ns) < 2**62), st.integers(0, 2**61), st.integers(0, 2**40), counts)
