@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from signal import SIGINT, SIGKILL
+from signal import SIG_IGN, SIGINT, SIGKILL, default_int_handler, getsignal, signal
 
 import pytest
 import rclpy
@@ -38,6 +38,9 @@ LOOK_S = 0.02
 # Before ROS is started, and inherited by every process of a test. The ports of higher domains may be taken.
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+# What a shell runs behind `&` or nohup ignores SIGINT, and so would every process of a test.
+if getsignal(SIGINT) is SIG_IGN:
+    signal(SIGINT, default_int_handler)
 
 _namespaces = itertools.count(1)
 
