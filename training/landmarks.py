@@ -98,9 +98,9 @@ def loss_of(output: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> dict[str
     }
 
 
-_STEM = ('stem.0/stem.0.0', 'stem.1/stem.1.0', 'stem.2/first/first.0', 'stem.2/second/second.0')
-TOLD = {KEEPS_FLOAT: ' '.join(f'/stem/{name}/Conv' for name in _STEM)}
-"""In eight bits what is finest in a crop, which the stem sees, comes out too coarse to place a point by."""
+_FINE = ('stem/stem.0/stem.0.0', 'stem/stem.1/stem.1.0', 'stem/stem.2/first/first.0', 'stem/stem.2/second/second.0')
+TOLD = {KEEPS_FLOAT: ' '.join(f'/{name}/Conv' for name in (*_FINE, 'block_8/block_8.0/block_8.0.0'))}
+"""In eight bits what the first five convolutions see, the finest of a crop, is too coarse to place a point by."""
 
 GROUNDS = 200
 _HARD = 2 / 3

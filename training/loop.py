@@ -42,8 +42,8 @@ class RunSettings:
     workers: int = 1
     """Processes that draw batches."""
     save_every: int = 200
-    start: Path | None = None
-    """Checkpoint of another run whose average of weights a new run begins with."""
+    start: tuple[Path, ...] = ()
+    """Checkpoints of other runs, the mean of whose averages of weights a new run begins with."""
     half: bool = False
     """Whether the forward pass is in bfloat16; it pays on GPUs, and on CPUs with matrix instructions for it."""
 
@@ -57,7 +57,14 @@ def run_options(what: str, data: str, drawn_by: str, steps: int, count: int) -> 
     parser.add_argument('--batch', type=int, default=count, help='examples in a step')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=1)
-    parser.add_argument('--start', type=Path, help='checkpoint.pt of another run, to go on from with a new schedule')
+    parser.add_argument(
+        '--start',
+        type=Path,
+        nargs='+',
+        default=(),
+        help='checkpoint.pt of another run, to go on from with a new schedule; of several, their mean '
+        '(with --steps 0 it is the result)',
+    )
     parser.add_argument('--rate', type=float, help='highest learning rate; less than usual after --start')
     parser.add_argument('--half', action='store_true', help='bfloat16, 1.5 times faster where the CPU has it')
     return parser
@@ -71,7 +78,7 @@ def settings_of(options: argparse.Namespace, rate: float) -> RunSettings:
         rate=options.rate or rate,
         seed=options.seed,
         workers=options.workers,
-        start=options.start,
+        start=tuple(options.start),
         half=options.half,
     )
 
@@ -109,8 +116,8 @@ def train(
     torch.manual_seed(settings.seed)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     net = net.to(device).to(memory_format=torch.channels_last)
-    if settings.start is not None:
-        net.load_state_dict(torch.load(settings.start, weights_only=True)['average'])
+    if settings.start:
+        net.load_state_dict(_mean_weights(settings.start))
     average = deepcopy(net).eval()
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
     done = _resume(settings.folder / 'checkpoint.pt', net, average, optimiser)
@@ -181,6 +188,16 @@ def _save(file: Path, step: int, net: nn.Module, average: nn.Module, optimiser: 
     }
     torch.save(state, partial)
     partial.replace(file)
+
+
+def _mean_weights(checkpoints: tuple[Path, ...]) -> dict[str, torch.Tensor]:
+    """Return the mean of runs that have a beginning in common (Wortsman et al., "Model soups", ICML 2022)."""
+    first, *others = (torch.load(file, weights_only=True)['average'] for file in checkpoints)
+    for name, value in first.items():
+        for number, other in enumerate(others, 2):
+            if value.dtype.is_floating_point:
+                value.lerp_(other[name], 1 / number)
+    return first  # type: ignore[no-any-return]
 
 
 def _resume(file: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:

@@ -37,7 +37,7 @@ class TwoStageSettings:
     """Crops of a new face: the second one is aligned by what was seen in the first."""
     first_chance: float = 0.2
     """Least chance of a face in any crop but the last."""
-    evidence: float = 0.5
+    evidence: float = 1.0
     """Least sum of the log odds of the detector's score and of the mean over all crops of those of a face in it."""
     kept_chance: float = 0.9
     """Least chance of a face where one is known to be."""
