@@ -2,7 +2,8 @@
 
 In two steps, so that the persona's features stay its own. What differs at large, as cheeks and temples do, is followed
 from the edge well into the face; what differs at small, as brows and wrinkles do, right at the edge alone, and as means
-over a few pixels: a line that is engraved there stays one, and what is beside it is a little brighter instead.
+over a few pixels: a line that is engraved there stays one, and what is beside it is a little brighter instead. A face
+that the camera shows as white is followed wherever it is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _AT_LARGE = (0.22, 0.62)
 _SEAM_PX, _AT_SMALL = 10.0, (0.15, 0.30)
 """What differs at small is followed wholly as far as people see a seam, and to twice as far at all; the least and the
 most of the way to the middle that is."""
+_BROAD, _WHOLLY = 3.0, (0.4, 0.8)
+"""Standard deviation, in samples, of the surroundings of which so much must be white, or a place is but a glint."""
 _LARGE = SAMPLES // 4
 _LARGE_BLUR, _SMALL_BLUR = 1.0, 1.0
 """Standard deviations, in samples of the smaller and of the whole picture, of the means that are compared."""
@@ -71,6 +74,9 @@ def follow_skin(
     white = cv2.inRange(original, (_WHITE,) * 3, (255.0,) * 3)
     if white.any():
         original = np.where(white[..., None] > 0, original * _BEYOND_WHITE, original)
+        # However deep: there no light and no tint was seen that the persona could keep.
+        broad = cv2.GaussianBlur(white.astype(np.float32) * np.float32(1.0 / 255.0), (0, 0), _BROAD)
+        at_small = np.maximum(at_small, _three(1.0 - _fading(broad, *_WHOLLY)))
     like = _likeness(original, mean) * pair.used
     likeness = _three(like)
     own_mean = np.array(cv2.sumElems(persona * likeness)[:3]) / max(cv2.sumElems(like)[0], 1e-6)

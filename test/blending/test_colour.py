@@ -118,6 +118,23 @@ def test_hair_and_glints_do_not_pass_for_light(make_patch, look, ready):
     assert np.abs(np.log(a[CHEEKS] / b[CHEEKS])).max() < 0.12
 
 
+@pytest.mark.parametrize('gain', [6.0, 12.0, 30.0])
+@pytest.mark.parametrize('tint', [(1.0, 1.0, 1.0), (1.1, 1.0, 0.9)])
+def test_a_face_that_is_white_makes_the_persona_white(portrait, make_patch, look, lit, gain, tint):
+    """It was brighter than white, nobody knows by how much, and of any colour: no tint may be left where it is."""
+    patch = make_patch()
+    patch.pixels[..., :3] = np.clip(patch.pixels[..., :3] * np.array(tint), 0, 255)
+    frame = under_lamp(portrait, gain)
+    result, opaque = lit(frame, patch)
+    size = opaque.shape[0]
+    white = cv2.resize(look(frame, patch)[0].min(axis=2), (size, size), interpolation=cv2.INTER_LINEAR)
+    white = cv2.erode(white, np.ones((11, 11))) >= 254  # mere glints are not meant
+    painted = cv2.resize(patch.pixels, (size, size), interpolation=cv2.INTER_AREA)[..., :3].min(axis=2)
+    there = opaque & white & (painted > 100)  # eyes may stay dark
+    assert there.sum() > 300
+    assert np.mean(result[there].min(axis=1) >= 250) > 0.9
+
+
 @pytest.mark.parametrize('level', [0, 255])
 def test_black_and_white_pictures_give_finite_gains(make_patch, level, look, ready):
     measured = measure(
